@@ -369,7 +369,7 @@ func (s *scanner) hex4() (rune, error) {
 			return 0, s.unexpected("a hexadecimal digit")
 		}
 		i := strings.IndexByte("0123456789abcdef", s.data[s.pos]|0x20)
-		if i < 0 || (s.data[s.pos] < 'A' && i > 9) || s.data[s.pos] < '0' {
+		if i < 0 || s.data[s.pos] < '0' { // |0x20 also lifts 0x10–0x19 to digits
 			return 0, s.unexpected("a hexadecimal digit")
 		}
 		r = r<<4 | rune(i)

@@ -83,6 +83,7 @@ func isRegular(mode string) bool { return mode == regularMode || mode == execMod
 
 // counted is what is left of a difference after the exceptions of one change.
 type counted struct {
+	id         gov.ChangeID
 	deltas     []delta // sorted by path, statements and unchanged metadata left out
 	statements []string
 	contents   contents
@@ -91,7 +92,7 @@ type counted struct {
 // count applies the exceptions for change id to a difference. The empty id has
 // none.
 func (r *Repo) count(ctx context.Context, deltas []delta, id gov.ChangeID) (counted, error) {
-	out := counted{deltas: make([]delta, 0, len(deltas))}
+	out := counted{id: id, deltas: make([]delta, 0, len(deltas))}
 	var ids []string
 	for _, d := range deltas {
 		if err := checkComponents(d.path); err != nil {
@@ -134,10 +135,11 @@ func (r *Repo) count(ctx context.Context, deltas []delta, id gov.ChangeID) (coun
 // leftOut tells whether one side of a statement entry is absent or a plain file.
 func leftOut(mode string) bool { return mode == absentMode || mode == regularMode }
 
-// sides gives what stands for the old and new content. Only metadata paths are
-// looked up: another file with the same bytes counts by its object id.
+// sides gives what stands for the old and new content. Only the change's own
+// metadata is looked up: another file with the same bytes counts by its object
+// id.
 func (c counted) sides(d delta) (oldContent, newContent string) {
-	if _, ok := metadataID(d.path); !ok {
+	if id, ok := metadataID(d.path); !ok || id != c.id {
 		return d.oldID, d.newID
 	}
 	return c.side(d.oldMode, d.oldID), c.side(d.newMode, d.newID)
@@ -151,7 +153,7 @@ func (c counted) side(mode, id string) string {
 }
 
 // digest writes the encoding that doc.go specifies.
-func (c counted) digest(id gov.ChangeID) gov.Digest {
+func (c counted) digest() gov.Digest {
 	h := sha256.New()
 	w := bufio.NewWriter(h)
 	write := func(parts ...string) {
@@ -159,7 +161,7 @@ func (c counted) digest(id gov.ChangeID) gov.Digest {
 			_, _ = w.WriteString(p) // a hash takes everything
 		}
 	}
-	write(changeHeader, string(id), "\n")
+	write(changeHeader, string(c.id), "\n")
 	for _, d := range c.deltas {
 		oldContent, newContent := c.sides(d)
 		write(d.oldMode, " ", oldContent, " ", d.newMode, " ", newContent, "\t", d.path, "\x00")

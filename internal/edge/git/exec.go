@@ -99,6 +99,7 @@ type call struct {
 	dir   string
 	read  func(*bufio.Reader) error // consumes stdout; nil collects it
 	tree  bool                      // the command needs its work tree
+	talk  io.Writer                 // gets a copy of stderr
 }
 
 // plumbing is put before every local command: no replace refs, pathspecs are
@@ -151,6 +152,9 @@ func execGit(ctx context.Context, c call, args, env []string) ([]byte, error) {
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	stderr := &capped{limit: stderrLimit}
 	cmd.Stderr = stderr
+	if c.talk != nil {
+		cmd.Stderr = io.MultiWriter(stderr, c.talk)
+	}
 	var stdout bytes.Buffer
 	var err error
 	if c.read == nil {

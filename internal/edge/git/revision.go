@@ -172,7 +172,7 @@ func (r *Repo) between(ctx context.Context, base, head string, id gov.ChangeID) 
 	}
 	return Change{
 		ID:       id,
-		Revision: gov.Revision{Change: own.digest(id), Commit: head, Base: base},
+		Revision: gov.Revision{Change: own.digest(), Commit: head, Base: base},
 		Paths:    paths, Statements: own.statements,
 	}, own, nil
 }

@@ -35,7 +35,7 @@ type Policy struct {
 	Solo          bool                   `json:"solo"`           // owner = author for low and medium, said in every verdict
 	Branches      []string               `json:"branches"`       // governed branches, path.Match patterns; none: the default branch
 	People        string                 `json:"people"`         // path of the registry
-	Owners        Owners                 `json:"owners"`         // who owns which path
+	Owners        Ownership              `json:"owners"`         // who owns which path
 	Changes       Changes                `json:"changes"`        // where changes are described
 	Workflows     Workflows              `json:"workflows"`      // the stages of each risk
 	Coverage      Coverage               `json:"coverage"`       // the check "coverage"
@@ -51,9 +51,9 @@ type Policy struct {
 	Agents        Agents                 `json:"agents"`         // what a change an agent had a hand in demands
 }
 
-// Owners says where owners come from: a CODEOWNERS file, or the rules written
-// here. Rules win when both are given; Validate refuses that.
-type Owners struct {
+// Ownership says where owners come from: a CODEOWNERS file, or the rules written
+// here; both at once are refused.
+type Ownership struct {
 	Codeowners string      `json:"codeowners"`
 	Rules      []OwnerRule `json:"rules"`
 }
@@ -66,7 +66,7 @@ type Owners struct {
 type OwnerRule struct {
 	Path   string   `json:"path"`
 	Owners []string `json:"owners,omitempty"`
-	Line   int      `json:"line,omitempty"` // in CODEOWNERS; not a key of governance.yaml
+	Line   int      `json:"line,omitempty" yaml:"-"` // in CODEOWNERS; not a key of governance.yaml
 }
 
 // Changes says where change metadata stands: Dir/<id>/change_metadata.json.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto"
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -220,4 +222,18 @@ func join(a, b error) error {
 		return a
 	}
 	return errors.Join(a, b)
+}
+
+// ObjectOrDigest is for the input of an operation that comes from outside: the
+// value itself, without insignificant whitespace, when it is a JSON object that
+// a record can hold; otherwise {"$digest","$size"} of its bytes, and the reason.
+// Either can be the spec of Operation, so that refused input leaves a record
+// too.
+func ObjectOrDigest(raw []byte) (json.RawMessage, error) {
+	n, err := parseObject("input", raw)
+	if err != nil {
+		stub := fmt.Sprintf(`{"$digest":%q,"$size":%d}`, gov.DigestOf(raw), len(raw))
+		return json.RawMessage(stub), err
+	}
+	return n.append(nil), nil
 }

@@ -162,11 +162,15 @@ func installHook(done *Installed, name, text string) error {
 	return writeHook(path, text)
 }
 
-// keepHook moves a foreign hook into the folder of chained ones.
+// keepHook links a foreign hook into the folder of chained ones. The hook stays
+// in its place until the new one takes it over, so that every push meets one.
 func keepHook(path string, info fs.FileInfo) (string, error) {
 	kept := filepath.Join(path+".d", keptHook)
 	advice := fmt.Sprintf("move %s into %s under another name", path, path+".d")
-	if _, err := os.Lstat(kept); err == nil {
+	if before, err := os.Lstat(kept); err == nil {
+		if info != nil && os.SameFile(before, info) {
+			return kept, nil // an earlier run ended halfway
+		}
 		return "", gov.Errorf(gov.KindConflict, "hook_exists", "there is a hook at %s, and another one was kept before", path).WithHint("%s", advice)
 	}
 	if info != nil && info.Mode()&fs.ModeSymlink != 0 {
@@ -179,7 +183,7 @@ func keepHook(path string, info fs.FileInfo) (string, error) {
 	if err := os.MkdirAll(path+".d", 0o777); err != nil {
 		return "", notWritable(err)
 	}
-	if err := os.Rename(path, kept); err != nil {
+	if err := os.Link(path, kept); err != nil {
 		return "", notWritable(err)
 	}
 	return kept, nil

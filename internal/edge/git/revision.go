@@ -83,9 +83,10 @@ func (r *Repo) Between(ctx context.Context, base, head string, id gov.ChangeID) 
 }
 
 // CandidateTree gives the git tree that a merge of head into target would
-// produce. Renames are not followed, so that it does not depend on heuristics:
-// a file renamed on one side and edited on the other is a conflict. It writes
-// the tree's objects into the repository. Errors: as Revision.
+// produce. Renames are not followed, so that it does not depend on heuristics
+// or the version of git: a file renamed on one side and edited on the other is
+// a conflict. It writes the tree's objects into the repository. Errors: as
+// Revision.
 func (r *Repo) CandidateTree(ctx context.Context, target, head string) (string, error) {
 	target, head, err := r.pair(ctx, target, head)
 	if err != nil {
@@ -235,8 +236,7 @@ func (r *Repo) candidate(ctx context.Context, base, target, head string) (tree s
 		if err != nil {
 			return "", nil, err
 		}
-		return "", conflicts, gov.Errorf(gov.KindConflict, "merge_conflict", "the change does not merge into its target: %s", some(conflicts)).
-			WithHint("git rebase %.12s", target)
+		return "", conflicts, conflict(target, conflicts)
 	case exit == 129:
 		return "", nil, gov.Errorf(gov.KindUnavailable, "git_too_old", "this git has no merge-tree --write-tree: %w", err).
 			WithHint("install git 2.38 or newer")
@@ -247,7 +247,52 @@ func (r *Repo) candidate(ctx context.Context, base, target, head string) (tree s
 	if !isObjectID(tree) {
 		return "", nil, malformed("merge result")
 	}
+	conflicts, err = r.followed(ctx, base, target, head, tree)
+	if err == nil && len(conflicts) > 0 {
+		err = conflict(target, conflicts)
+	}
+	if err != nil {
+		return "", conflicts, err
+	}
 	return tree, nil, nil
+}
+
+func conflict(target string, paths []string) error {
+	return gov.Errorf(gov.KindConflict, "merge_conflict", "the change does not merge into its target: %s", some(paths)).
+		WithHint("git rebase %.12s", target)
+}
+
+// followed gives the paths where the merge followed a rename (git before 2.50
+// cannot be told not to): files that head did not touch, or that only head
+// touched and that are not as head has them.
+func (r *Repo) followed(ctx context.Context, base, target, head, tree string) ([]string, error) {
+	var sides [3]map[string]delta // of base..head, base..target, target..tree
+	for i, pair := range [][2]string{{base, head}, {base, target}, {target, tree}} {
+		deltas, err := r.diff(ctx, pair[0], pair[1])
+		if err != nil {
+			return nil, err
+		}
+		sides[i] = make(map[string]delta, len(deltas))
+		for _, d := range deltas {
+			sides[i][d.path] = d
+		}
+	}
+	ours, theirs, merged := sides[0], sides[1], sides[2]
+	var paths []string
+	for path, d := range merged {
+		own, touched := ours[path]
+		_, both := theirs[path]
+		if !touched || !both && (own.newMode != d.newMode || own.newID != d.newID) {
+			paths = append(paths, shownPath(path))
+		}
+	}
+	for path := range ours {
+		if _, there := merged[path]; !there && theirs[path].path == "" {
+			paths = append(paths, shownPath(path)) // touched by head alone, and lost
+		}
+	}
+	slices.Sort(paths)
+	return paths, nil
 }
 
 // conflictPaths reads what merge-tree -z --name-only prints on a conflict: the

@@ -20,11 +20,13 @@ func (e *Error) Unwrap() error { return e.Err }
 // ErrorCode is the stable code, which the audit record of a failure carries.
 func (e *Error) ErrorCode() string { return e.Code }
 
-// asError gives the first *Error in err's chain; what is none, the audit log
-// said, and a system that cannot record does not work.
+// codeAudit is the code of an operation whose record the log did not take.
+const codeAudit = "audit_unavailable"
+
+// asError gives the first *Error in err's chain; anything else is a bug.
 func asError(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
-	return &Error{Status: 503, Code: "audit_unavailable", Message: "the audit log did not take the record", Err: err}
+	return &Error{Status: 500, Code: "internal", Message: "studio has a bug", Err: err}
 }

@@ -73,7 +73,7 @@ type PartSummary struct {
 }
 
 // ComposeSection composes a section and leaves one audit record. The error is
-// an *Error, or that of the recorder.
+// an *Error; its code is audit_unavailable when the record was not taken.
 func (o *Orchestrator) ComposeSection(ctx context.Context, spec SectionSpec) (Section, error) {
 	body, err := json.Marshal(spec)
 	if err != nil {
@@ -88,12 +88,11 @@ func (o *Orchestrator) ComposeSection(ctx context.Context, spec SectionSpec) (Se
 func (o *Orchestrator) ComposeJSON(ctx context.Context, body []byte) (Section, error) {
 	var section Section
 	input, bad := specInput(body)
-	err := o.recorder.Operation(ctx, "compose_section", input, func(ctx context.Context, op *audit.Op) error {
-		op.ManifestVersion = o.bundle.Manifest.Version
+	err := o.record(ctx, "compose_section", input, func(ctx context.Context, op *audit.Op) error {
 		for _, m := range o.bundle.modules {
 			op.ModulesLoaded = append(op.ModulesLoaded, audit.Module{Name: m.Name, Version: m.Version, InterfaceSchema: m.InterfaceSchema})
 		}
-		if err := errors.Join(op.Set("artifact", o.bundle.Artifact), op.Set("faults", []Fault{})); err != nil {
+		if err := op.Set("faults", []Fault{}); err != nil {
 			return err
 		}
 		if bad != nil {
@@ -117,6 +116,29 @@ func (o *Orchestrator) ComposeJSON(ctx context.Context, body []byte) (Section, e
 		return Section{}, err
 	}
 	return section, nil
+}
+
+// record runs fn as an operation whose record names the bundle, and tells an
+// error of fn, which is an *Error, from one of the recorder.
+func (o *Orchestrator) record(ctx context.Context, name string, input json.RawMessage, fn func(context.Context, *audit.Op) error) error {
+	var failed error
+	err := o.recorder.Operation(ctx, name, input, func(ctx context.Context, op *audit.Op) error {
+		op.ManifestVersion = o.bundle.Manifest.Version
+		if failed = op.Set("artifact", o.bundle.Artifact); failed == nil {
+			failed = fn(ctx, op)
+		}
+		return failed
+	})
+	if err != nil && err != failed {
+		return &Error{
+			Status: 503, Code: codeAudit, Message: "the audit log did not take the record",
+			Hint: "look at the log's directory: disk full, another writer, or a failed sync", Err: err,
+		}
+	}
+	if failed != nil {
+		return asError(failed)
+	}
+	return nil
 }
 
 // describe puts the digests of all that was made into the record.

@@ -27,13 +27,11 @@
 //	NAME.cosigned             the newest checkpoint with witness cosignatures
 //	NAME.tile0 … NAME.tile7   tree hashes, 32 bytes each, one file a tile level
 //	NAME.offsets              byte offset of every 64th line, big-endian uint64
-//	NAME.state                size, root, segments, stream heads and ids at one size
-//	NAME.turns                key changes and epochs found in the log, as JSON lines
+//	NAME.state                size, root, stream heads, ids and turns at one size
 //	NAME.lock                 flock(2); holds the pid and purpose of the holder
 //	torn-TIME                 bytes that recovery moved out of the log
 //
-// tile*, offsets, state and turns are derived and may be deleted while nobody
-// writes.
+// tile*, offsets and state are derived and may be deleted while nobody writes.
 //
 // # Lines
 //
@@ -80,6 +78,7 @@
 //	root hash of the INDEX records that were kept, base64
 //	size of the lost checkpoint, 0 if none was lost
 //	root hash of the lost checkpoint, base64
+//	verifier key under the new origin
 //
 // signed by the log's key under the new origin, which is ORIGIN/epoch-EPOCH
 // (a plus sign, which one might expect, is not allowed in note key names).

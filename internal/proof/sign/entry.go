@@ -61,7 +61,7 @@ func parseEntry(text string) (Entry, *gov.Error) {
 		return e, err
 	}
 	typ, rest2 := cutBlank(rest)
-	if !looksLikeKey(typ) {
+	if rest != "" && !looksLikeKey(typ) {
 		options, after, err := cutOptions(rest)
 		if err != nil {
 			return e, err

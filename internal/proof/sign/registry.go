@@ -158,6 +158,9 @@ func (f *File) Registry() gov.Registry {
 // Add appends a key as a new line, behind the last key of the same person when
 // there is one. On error the file is unchanged.
 func (f *File) Add(e Entry) error {
+	if e.Key == nil {
+		return gov.Errorf(gov.KindInvalid, "registry_syntax", "the entry has no key")
+	}
 	l, perr := parseLine(e.String())
 	if perr != nil {
 		return perr

@@ -89,7 +89,10 @@ func assemble(message, blob []byte, pub ssh.PublicKey) ([]byte, error) {
 	}
 	normalise(sig)
 	blob = sig.Marshal()
-	if _, err := verifyBlob(blob, message); err != nil {
+	if sig, err = parseBlob(blob, gov.SSHNamespace); err != nil {
+		return nil, err
+	}
+	if err := verifySig(sig, message, gov.SSHNamespace); err != nil {
 		return nil, err
 	}
 	return pack(payload, ssh.FingerprintSHA256(sig.PublicKey), blob)
@@ -113,7 +116,7 @@ func ExportForSSHKeygen(envelope []byte) (message, armoredSig []byte, err error)
 	if err != nil {
 		return nil, nil, err
 	}
-	sig, err := parseBlob(o.blob)
+	sig, err := parseBlob(o.blob, gov.SSHNamespace)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -16,6 +16,9 @@ import (
 // MinRSABits is the smallest RSA modulus whose signatures count.
 const MinRSABits = 3072
 
+// maxRSABits is OpenSSH's own limit; it bounds what a stranger's key may cost.
+const maxRSABits = 16384
+
 // wire is an SSHSIG blob (PROTOCOL.sshsig, "Blob format").
 type wire struct {
 	Magic         [6]byte
@@ -40,9 +43,12 @@ func usableKey(pub ssh.PublicKey) error {
 		ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521:
 		return nil
 	case ssh.KeyAlgoRSA:
-		if n := rsaKey(pub).N.BitLen(); n < MinRSABits {
+		switch n := rsaKey(pub).N.BitLen(); {
+		case n < MinRSABits:
 			return gov.Errorf(gov.KindInvalid, "key_too_short", "the RSA key has %d bits; at least %d count", n, MinRSABits).
 				WithHint("ssh-keygen -t ed25519")
+		case n > maxRSABits:
+			return gov.Errorf(gov.KindInvalid, "key_too_long", "the RSA key has %d bits; at most %d count", n, maxRSABits)
 		}
 		return nil
 	}
@@ -74,21 +80,30 @@ func parsePublic(b []byte) (ssh.PublicKey, error) {
 	return pub, usableKey(pub)
 }
 
-// parseBlob reads an SSHSIG blob and refuses every spelling but one.
-func parseBlob(blob []byte) (*sshsig.Signature, error) {
+// parseBlob reads an SSHSIG blob made for namespace and refuses every spelling
+// but one.
+func parseBlob(blob []byte, namespace string) (*sshsig.Signature, error) {
 	var w wire
 	if err := ssh.Unmarshal(blob, &w); err != nil || string(w.Magic[:]) != "SSHSIG" || w.Version != 1 {
 		return nil, gov.Errorf(gov.KindInvalid, "signature_malformed", "this is no SSH signature of version 1")
 	}
-	if w.Namespace != gov.SSHNamespace {
-		return nil, gov.Errorf(gov.KindIntegrity, "signature_namespace", "the signature was made for %q, not for %q", short(w.Namespace), gov.SSHNamespace).
-			WithHint("ssh-keygen -Y sign -n %s", gov.SSHNamespace)
+	if w.Namespace != namespace {
+		return nil, gov.Errorf(gov.KindIntegrity, "signature_namespace", "the signature was made for %q, not for %q", short(w.Namespace), namespace).
+			WithHint("ssh-keygen -Y sign -n %s", namespace)
 	}
 	if w.HashAlgorithm != sshsig.HashSHA512.String() {
 		return nil, gov.Errorf(gov.KindInvalid, "signature_hash", "the signature was made over another hash than sha512")
 	}
-	if _, err := parsePublic([]byte(w.PublicKey)); err != nil {
+	pub, err := parsePublic([]byte(w.PublicKey))
+	if err != nil {
 		return nil, err
+	}
+	var inner ssh.Signature
+	if err := ssh.Unmarshal([]byte(w.Signature), &inner); err != nil {
+		return nil, gov.Errorf(gov.KindInvalid, "signature_malformed", "the signature cannot be read: %w", err)
+	}
+	if !formatFits(inner.Format, pub.Type()) {
+		return nil, gov.Errorf(gov.KindInvalid, "signature_algorithm", "signatures of the form %q do not count for a key of type %s", short(inner.Format), pub.Type())
 	}
 	sig, err := sshsig.ParseSignature(blob)
 	if err != nil {
@@ -101,20 +116,25 @@ func parseBlob(blob []byte) (*sshsig.Signature, error) {
 	return sig, nil
 }
 
-// verifyBlob checks a blob over message and gives the key that made it.
-func verifyBlob(blob, message []byte) (ssh.PublicKey, error) {
-	sig, err := parseBlob(blob)
-	if err != nil {
-		return nil, err
+// formatFits tells which signature algorithm a key type uses: its own, and for
+// RSA only those with SHA-2.
+func formatFits(format, keyType string) bool {
+	if keyType == ssh.KeyAlgoRSA {
+		return format == ssh.KeyAlgoRSASHA256 || format == ssh.KeyAlgoRSASHA512
 	}
+	return format == keyType
+}
+
+// verifySig checks a signature from parseBlob over message.
+func verifySig(sig *sshsig.Signature, message []byte, namespace string) error {
 	if isSK(sig.PublicKey.Type()) && sig.Signature.Rest[0]&1 == 0 {
-		return nil, gov.Errorf(gov.KindDenied, "signature_no_presence", "the security key signed without being touched").
+		return gov.Errorf(gov.KindDenied, "signature_no_presence", "the security key signed without being touched").
 			WithHint("make the key again without -O no-touch-required")
 	}
-	if err := sshsig.Verify(bytes.NewReader(message), sig, sig.PublicKey, sshsig.HashSHA512, gov.SSHNamespace); err != nil {
-		return nil, gov.Errorf(gov.KindIntegrity, "signature_invalid", "the signature does not belong to this statement: %w", err)
+	if err := sshsig.Verify(bytes.NewReader(message), sig, sig.PublicKey, sshsig.HashSHA512, namespace); err != nil {
+		return gov.Errorf(gov.KindIntegrity, "signature_invalid", "the signature does not belong to this statement: %w", err)
 	}
-	return sig.PublicKey, nil
+	return nil
 }
 
 // ecdsaPair is the blob of an ECDSA signature (RFC 5656, section 3.1.2).

@@ -13,11 +13,11 @@ import (
 // plan decides (Risk, Requires, NotApplicable, Problems); Answer and Missing
 // need approvals and are judged by the engine.
 //
-//	- name: a change to the bass contract needs the security lead
-//	  change: {risk: low, paths: [contracts/bass.json], touches: {contract_breaking: true}}
-//	  approvals: [{by: olga, role: owner}]
-//	  evidence: [tests, coverage, contracts, security_scan]
-//	  want: {risk: high, answer: pending, missing: [review/security_lead]}
+//   - name: a change to the bass contract needs the security lead
+//     change: {risk: low, paths: [contracts/bass.json], touches: {contract_breaking: true}}
+//     approvals: [{by: olga, role: owner}]
+//     evidence: [tests, coverage, contracts, security_scan]
+//     want: {risk: high, answer: pending, missing: [review/security_lead]}
 type Case struct {
 	Name      string         `json:"name"`
 	Change    CaseChange     `json:"change"`

@@ -10,7 +10,8 @@ import (
 )
 
 // Short is a way in which no assignment of distinct people exists. Everybody is
-// true where nobody's change could pass; otherwise Author is whose could not.
+// true where nobody's change could pass; otherwise Author is whose could not, or
+// empty where only paths that no rule matches have no owner.
 type Short struct {
 	Risk      gov.Risk `json:"risk"`
 	Role      string   `json:"role"`             // the role that is short, or the check
@@ -69,6 +70,7 @@ type liveness struct {
 	reg     gov.Registry
 	now     time.Time
 	members []Member
+	owners  []string // humans whom the rule at hand names
 	out     []Short
 }
 
@@ -136,6 +138,7 @@ type slot struct {
 }
 
 func (l *liveness) rule(r gov.Risk, rule OwnerRule) {
+	l.owners, _ = resolve(rule.Owners, l.members)
 	authors := l.authors()
 	var failed []Short
 	for _, a := range authors {
@@ -148,16 +151,19 @@ func (l *liveness) rule(r gov.Risk, rule OwnerRule) {
 			failed = append(failed, s)
 		}
 	}
-	humans := slices.ContainsFunc(authors, func(a author) bool { return !a.agent })
-	all := len(failed) == max(1, len(authors)) || (humans && !slices.ContainsFunc(authors, func(a author) bool {
-		return !a.agent && !slices.ContainsFunc(failed, func(s Short) bool { return s.Author == a.name })
-	}))
-	if all && len(failed) > 0 {
+	if len(failed) == max(1, len(authors)) {
 		s := failed[0]
 		s.Author, s.Everybody = "", true
 		failed = []Short{s}
 	}
-	l.out = append(l.out, failed...)
+	for _, s := range failed {
+		same := func(o Short) bool {
+			return o.Risk == s.Risk && o.Role == s.Role && o.Path == s.Path && o.Author == s.Author && o.Everybody == s.Everybody
+		}
+		if !slices.ContainsFunc(l.out, same) {
+			l.out = append(l.out, s)
+		}
+	}
 }
 
 // try looks for distinct people for the review and for the final approval of a
@@ -171,35 +177,54 @@ func (l *liveness) try(r gov.Risk, rule OwnerRule, a author) (Short, bool) {
 		if st.Stage != StageReview && st.Stage != StageFinal {
 			continue
 		}
-		roles := slices.Clone(st.Roles)
-		if a.agent && st.Stage == StageReview {
-			for _, x := range l.p.Agents.Roles {
-				if !slices.Contains(roles, x) {
-					roles = append(roles, x)
-				}
+		for _, roles := range l.variants(st, a) {
+			var slots []slot
+			for _, role := range roles {
+				slots = append(slots, slot{role, l.able(r, role, a, presence)})
 			}
-		}
-		var slots []slot
-		for _, role := range roles {
-			slots = append(slots, slot{role, l.able(r, role, rule, a, presence)})
-		}
-		if i := unmatched(slots); i >= 0 {
-			return l.short(r, rule, a, slots, i, presence), false
+			if i := unmatched(slots); i >= 0 {
+				return l.short(r, rule, a, slots, i, presence), false
+			}
 		}
 	}
 	return Short{}, true
 }
 
+// variants lists the sets of roles that a stage may ask for: those of the row,
+// with those of the agents' row, and the same with each require rule's.
+func (l *liveness) variants(st Stage, a author) [][]string {
+	base := slices.Clone(st.Roles)
+	if st.Stage != StageReview {
+		return [][]string{base}
+	}
+	with := func(roles, more []string) []string {
+		roles = slices.Clone(roles)
+		for _, x := range more {
+			if !slices.Contains(roles, x) {
+				roles = append(roles, x)
+			}
+		}
+		return roles
+	}
+	if a.agent {
+		base = with(base, l.p.Agents.Roles)
+	}
+	out := [][]string{base}
+	for _, q := range l.p.Require {
+		out = append(out, with(base, q.Roles))
+	}
+	return out
+}
+
 // able lists the identities that can wear a role for a change by a.
-func (l *liveness) able(r gov.Risk, role string, rule OwnerRule, a author, presence bool) []string {
+func (l *liveness) able(r gov.Risk, role string, a author, presence bool) []string {
 	solo := l.p.Solo && r.Rank() <= gov.RiskMedium.Rank() && role == RoleOwner
-	owners, _ := resolve(rule.Owners, l.members)
 	var out []string
 	for _, p := range l.reg.People {
 		id := l.identity(p.Handle)
 		wears := slices.Contains(p.Roles, role)
 		if role == RoleOwner {
-			wears = slices.Contains(owners, p.Handle)
+			wears = slices.Contains(l.owners, p.Handle)
 		}
 		if p.Kind == gov.Human && wears && (id != a.id || solo) && l.signs(p, presence) {
 			out = append(out, id)
@@ -276,11 +301,16 @@ func (l *liveness) short(r gov.Risk, rule OwnerRule, a author, slots []slot, i i
 // sign. Who attests is a service, or a person who wears the role; an agent never.
 func (l *liveness) checks(r gov.Risk) {
 	for _, st := range l.p.Workflows.Row(r) {
-		kinds := st.Checks
+		kinds := slices.Clone(st.Checks)
+		if st.Stage == StageValidate {
+			for _, q := range l.p.Require {
+				kinds = append(kinds, q.Checks...)
+			}
+		}
 		if st.Stage == StageIntegration {
 			kinds = []string{CheckIntegration}
 		}
-		for _, kind := range kinds {
+		for _, kind := range uniq(kinds) {
 			row := l.p.Evidence[kind]
 			l.attester(r, kind, row.By, func(p gov.Person) bool { return p.Kind != gov.Agent })
 			if len(row.Finding) > 0 {

@@ -71,7 +71,7 @@ func (pl *planner) start() *fault {
 	return f
 }
 
-// unusable is the plan under a policy that is none: the strictest built-in row,
+// unusable is the plan under a policy that is none: what Default would ask for,
 // and a Problem.
 func unusable(f Facts, bad *fault) Answer {
 	f.Policy = Default()

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"sync"
 
 	"github.com/governhq/govern/internal/gov"
 )
@@ -98,8 +99,8 @@ func drain(ctx context.Context, queue chan chan answer, enc *json.Encoder, out *
 	}
 }
 
-// take reads lines and hands each to a goroutine of its own; the slots in queue
-// keep their order.
+// take reads lines and hands them to the log; the slots in queue keep their
+// order.
 func (l *Log) take(ctx context.Context, r *bufio.Reader, queue chan<- chan answer) error {
 	for {
 		line, err := readLine(r)
@@ -124,22 +125,57 @@ func (l *Log) take(ctx context.Context, r *bufio.Reader, queue chan<- chan answe
 			slot <- refused(err)
 			continue
 		}
-		go func() { slot <- l.appendLine(ctx, line) }()
+		l.enqueue(ctx, line, slot)
 	}
 }
 
-// appendLine takes one line of the protocol.
-func (l *Log) appendLine(ctx context.Context, line []byte) answer {
+// enqueue judges one line of the protocol, and returns when the log has it in
+// its queue: the records of one connection enter the log in the order of their
+// lines, although none waits for the sync of the one before.
+func (l *Log) enqueue(ctx context.Context, line []byte, slot chan<- answer) {
 	r, err := ParseRecord(line)
-	if err != nil {
-		return refused(err)
+	if err == nil {
+		line, err = l.prepare(r)
 	}
-	index, err := l.Append(context.WithoutCancel(ctx), r)
-	if err != nil {
-		return refused(err)
+	if err == nil && l.closed.Load() {
+		err = errClosed
 	}
-	return answer{Index: &index}
+	if err != nil {
+		slot <- refused(err)
+		return
+	}
+	queued := newQueued(context.WithoutCancel(ctx))
+	go func() {
+		defer queued.signal()
+		index, err := l.out.AppendLine(queued, line)
+		if err != nil {
+			slot <- refused(err)
+			return
+		}
+		slot <- answer{Index: &index}
+	}()
+	<-queued.ch
 }
+
+// queuedContext tells when somebody begins to wait on it. A ledger does that
+// right after it has put the line into its queue; a test holds it to that.
+type queuedContext struct {
+	context.Context
+	once sync.Once
+	ch   chan struct{}
+}
+
+func newQueued(ctx context.Context) *queuedContext {
+	return &queuedContext{Context: ctx, ch: make(chan struct{})}
+}
+
+// Done is called when the line is in the queue.
+func (q *queuedContext) Done() <-chan struct{} {
+	q.signal()
+	return q.Context.Done()
+}
+
+func (q *queuedContext) signal() { q.once.Do(func() { close(q.ch) }) }
 
 func refused(err error) answer {
 	code, message := explain(err)

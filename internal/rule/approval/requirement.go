@@ -70,24 +70,29 @@ func (j *judge) open(i int, r *gov.Requirement) {
 // stage. Where there are none, it lists those who could fill want i once others
 // have taken over the roles they stand for now (busy).
 func (j *judge) who(i int) (out []string, busy bool) {
-	stage := j.f.Wants[i].Stage
-	now, later := j.seats(stage), j.seats(stage)
+	now := j.seats(j.f.Wants[i].Stage)
 	at := slices.IndexFunc(now, func(s seat) bool { return s.want == i })
-	for k := range later {
-		for _, h := range j.able(later[k].want) {
-			later[k].people = set(later[k].people, j.ids.Of(h))
+	// later holds the wants that are filled now, by whoever could fill them.
+	var later []seat
+	for _, s := range now {
+		if _, done := j.filled[s.want]; done {
+			s.people = slices.Clone(s.people)
+			for _, h := range j.able(s.want) {
+				s.people = set(s.people, j.ids.Of(h))
+			}
+			later = append(later, s)
 		}
 	}
-	before, most := count(assign(now)), count(assign(later))
-	alone := now[at].people
+	before, signed := len(later), now[at].people
 	var after []string
 	for _, h := range j.able(i) {
 		p := j.ids.Of(h)
-		if now[at].people = append(slices.Clone(alone), p); count(assign(now)) > before {
+		if now[at].people = append(slices.Clone(signed), p); count(assign(now)) > before {
 			out = append(out, h)
 			continue
 		}
-		if later[at].people = []string{p}; count(assign(later)) == most && assign(later)[at] != "" {
+		mine := seat{want: i, owner: now[at].owner, people: []string{p}}
+		if count(assign(append(slices.Clone(later), mine))) > before {
 			after = append(after, h)
 		}
 	}

@@ -36,7 +36,7 @@ func (j *judge) check(w Want) gov.Requirement {
 		if n := len(w.ContractsTouched); n > 0 {
 			r.State = gov.Unknown
 			r.Why = "whether these contracts stay compatible is unknown: " + list(w.ContractsTouched)
-			r.Command = "git diff -- " + w.ContractsTouched[0]
+			r.Command = "govern change diff " + string(j.f.Change)
 		}
 	} else {
 		j.judgeReports(w, &r)

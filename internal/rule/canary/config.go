@@ -37,8 +37,8 @@ type Config struct {
 	MinRequests int64 `json:"min_requests,omitempty"`
 
 	// RecentSeconds is the length of the short look-back beside the whole
-	// watch: it holds the last RecentSeconds/2 to RecentSeconds observed
-	// seconds; default 300.
+	// watch: it holds the last RecentSeconds/2 to RecentSeconds fresh seconds,
+	// rounded up to whole windows; default 300.
 	RecentSeconds float64 `json:"recent_seconds,omitempty"`
 
 	// UnhealthySeconds is how long the baseline may be over the limits itself

@@ -186,6 +186,9 @@ func (c Config) fresh(s Watch, w Window, still bool) (Watch, Verdict) {
 		s.Unhealthy, s.Recent = 0, Recent{} // the incident is no evidence against the canary
 	}
 	s.Recent = s.Recent.plus(p, c.RecentSeconds)
+	if len(ill) == 0 && !still {
+		s = s.count(w, p)
+	}
 	if bad := c.exceeded(s.Recent.sum(), "recent", ill); len(bad) > 0 {
 		return s, s.back(CodeOver, bad...)
 	}
@@ -199,12 +202,6 @@ func (c Config) fresh(s Watch, w Window, still bool) (Watch, Verdict) {
 	if still {
 		return s, s.hold(CodeWatching, "nothing speaks against the canary")
 	}
-	s.Whole = s.Whole.plus(p)
-	s.Observed += w.Seconds
-	if w.Satisfaction != nil {
-		s.Score += float64(*w.Satisfaction * float64(w.Canary.Requests))
-		s.Scored += w.Canary.Requests
-	}
 	if bad := c.exceeded(s.Whole, "whole", nil); len(bad) > 0 {
 		return s, s.back(CodeOver, bad...)
 	}
@@ -213,6 +210,17 @@ func (c Config) fresh(s Watch, w Window, still bool) (Watch, Verdict) {
 			minutes(s.Observed), minutes(c.needed(s))))
 	}
 	return s, c.end(s, w.Weight >= 100)
+}
+
+// count lets the window count for the end of monitoring.
+func (s Watch) count(w Window, p Pair) Watch {
+	s.Whole = s.Whole.plus(p)
+	s.Observed += w.Seconds
+	if w.Satisfaction != nil {
+		s.Score += float64(*w.Satisfaction * float64(w.Canary.Requests))
+		s.Scored += w.Canary.Requests
+	}
+	return s
 }
 
 // needed is the number of seconds to be observed.

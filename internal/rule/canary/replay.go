@@ -37,6 +37,9 @@ const maxFacts = 8 << 20
 // Record decides and gives the canonical facts and answer to log beside it.
 func Record(s State, c Command, now time.Time) (facts, answer json.RawMessage, err error) {
 	now = now.UTC().Round(0)
+	if _, err := json.Marshal(c); err != nil { // NaN and the like
+		return nil, nil, gov.Errorf(gov.KindInvalid, "canary_command_invalid", "the command %s cannot be recorded: %w", c.Type, err)
+	}
 	facts = canonical(Facts{s, c, now})
 	events, effects, err := Decide(s, c, now)
 	return facts, canonical(answerOf(events, effects, err)), err

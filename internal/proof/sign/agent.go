@@ -15,7 +15,10 @@ import (
 // value of SSH_AUTH_SOCK). Codes: agent_unavailable, agent_no_key.
 func FromAgent(ctx context.Context, socket string, pub ssh.PublicKey) (Signer, error) {
 	s := agentSigner{socket: socket, pub: pub}
-	return s, s.with(ctx, func(ssh.Signer) error { return nil })
+	if err := s.with(ctx, func(ssh.Signer) error { return nil }); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 type agentSigner struct {

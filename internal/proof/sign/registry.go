@@ -68,7 +68,10 @@ func ParseFile(b []byte) (*File, error) {
 		}
 		f.lines = append(f.lines, l)
 	}
-	return f, f.check()
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // atLine puts the line number before the message.

@@ -250,6 +250,11 @@ func TestParsePublicKeyRefusals(t *testing.T) {
 	if err := cert.SignCert(rand.Reader, testKey(t, "other")); err != nil {
 		t.Fatal(err)
 	}
+	n := rsaKey(testKey(t, "rsa").PublicKey())
+	padded := ssh.Marshal(struct {
+		T    string
+		E, N []byte
+	}{"ssh-rsa", []byte{1, 0, 1}, append([]byte{0, 0}, n.N.Bytes()...)})
 	b64 := func(k ssh.PublicKey) string { return base64.StdEncoding.EncodeToString(k.Marshal()) }
 	rows := []struct{ name, in, code string }{
 		{"empty", "", "key_malformed"},
@@ -259,6 +264,7 @@ func TestParsePublicKeyRefusals(t *testing.T) {
 		{"certificate", strings.TrimSpace(string(ssh.MarshalAuthorizedKey(cert))), "key_type"},
 		{"certificate in disguise", "ssh-ed25519 " + b64(cert), "key_type"},
 		{"bytes behind", "ssh-ed25519 " + base64.StdEncoding.EncodeToString(append(testKey(t, "ed25519").PublicKey().Marshal(), 0)), "key_malformed"},
+		{"leading zero in a number", "ssh-rsa " + base64.StdEncoding.EncodeToString(padded), "key_malformed"},
 		{"DSA", "ssh-dss " + base64.StdEncoding.EncodeToString(ssh.Marshal(struct{ T, P string }{"ssh-dss", "x"})), "key_type"},
 	}
 	for _, r := range rows {

@@ -174,6 +174,7 @@ func TestPayloadRefusals(t *testing.T) {
 		{"duplicate key below", sub(`"attempt":2`, `"attempt":2,"attempt":3`), "json_duplicate_key"},
 		{"wrong type", sub(`"attempt":2`, `"attempt":"2"`), "json_wrong_type"},
 		{"null", sub(`"role":"owner"`, `"role":null`), "json_wrong_type"},
+		{"null list", sub(`"change":`, `"requirements":null,"change":`), "json_wrong_type"},
 		{"NUL", sub(`owner`, `\u0000`), "json_nul"},
 		{"lone surrogate", sub(`owner`, `\ud800`), "json_invalid_utf8"},
 		{"too deep", `{"_type":` + strings.Repeat("[", 70) + strings.Repeat("]", 70) + `}`, "json_wrong_type"},
@@ -330,6 +331,15 @@ func TestSignatureRefusals(t *testing.T) {
 		p.S.Sub(order(s.PublicKey), p.S)
 		s.Signature.Blob = ssh.Marshal(p)
 	}
+	// reserved fills the field that nobody reads and nothing signs.
+	reserved := func(blob []byte) []byte {
+		var w wire
+		if err := ssh.Unmarshal(blob, &w); err != nil {
+			t.Fatal(err)
+		}
+		w.Reserved = "x"
+		return ssh.Marshal(w)
+	}
 	none := func(*sshsig.Signature) {}
 	blobOf := func(file []byte) []byte {
 		o, err := open(file)
@@ -355,6 +365,7 @@ func TestSignatureRefusals(t *testing.T) {
 		{"bytes behind the blob", packed(t, payload, id(key), append(bytes.Clone(good), 0)), gov.KindInvalid, "signature_malformed"},
 		{"bytes inside the signature", twist(key, sshsig.HashSHA512, func(s *sshsig.Signature) { s.Signature.Rest = []byte{1} }), gov.KindInvalid, "signature_not_canonical"},
 		{"version 2", packed(t, payload, id(key), append(append([]byte("SSHSIG"), 0, 0, 0, 2), good[10:]...)), gov.KindInvalid, "signature_malformed"},
+		{"something in the reserved field", packed(t, payload, id(key), reserved(good)), gov.KindInvalid, "signature_not_canonical"},
 		{"ECDSA with high S", twist(testKey(t, "p256"), sshsig.HashSHA512, highS), gov.KindInvalid, "signature_not_canonical"},
 		{"ECDSA P-521 with high S", twist(testKey(t, "p521"), sshsig.HashSHA512, highS), gov.KindInvalid, "signature_not_canonical"},
 		{"RSA of 2048 bits", forge(t, payload, testKey(t, "rsa2048"), gov.SSHNamespace), gov.KindInvalid, "key_too_short"},

@@ -126,7 +126,9 @@ func (m *meter) setUpstreams(cfg Config, want Upstreams) error {
 			}
 			next.candidate, next.weight, next.threshold = u, 0, 0
 			m.spent.add(m.state.Key)
-			m.state = State{Reason: ReasonUpstream}
+			if old.candidate != nil {
+				m.state = State{Reason: ReasonUpstream}
+			}
 		}
 		m.switchTo(now, next)
 		for _, u := range []*upstream{old.stable, old.candidate} {

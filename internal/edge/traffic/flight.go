@@ -113,6 +113,9 @@ func (f *flight) answer(res *http.Response) error {
 		f.stream = isEventStream(res.Header)
 		f.body = arrival{f: f, res: res, inner: res.Body, grpc: isGRPC(res.Header)}
 		res.Body = &f.body
+		if len(res.Trailer) > 0 && f.in.ProtoMajor == 1 {
+			res.Header.Del("Content-Length") // HTTP/1.1 has trailers in chunked bodies only
+		}
 		if res.ContentLength > flushAbove {
 			f.proxy.FlushInterval = -1
 		}

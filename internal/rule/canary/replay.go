@@ -34,15 +34,16 @@ type Refusal struct {
 // maxFacts bounds what Replay reads.
 const maxFacts = 8 << 20
 
-// Record decides and gives the canonical facts and answer to log beside it.
+// Record decides and gives the canonical facts and answer to log beside the
+// events. A refusal is part of the answer; the error is only for a command
+// that JSON cannot hold.
 func Record(s State, c Command, now time.Time) (facts, answer json.RawMessage, err error) {
 	now = now.UTC().Round(0)
 	if _, err := json.Marshal(c); err != nil { // NaN and the like
 		return nil, nil, gov.Errorf(gov.KindInvalid, "canary_command_invalid", "the command %s cannot be recorded: %w", c.Type, err)
 	}
 	facts = canonical(Facts{s, c, now})
-	events, effects, err := Decide(s, c, now)
-	return facts, canonical(answerOf(events, effects, err)), err
+	return facts, canonical(answerOf(Decide(s, c, now))), nil
 }
 
 // Replay decides recorded facts again and gives the answer in canonical form,

@@ -1,0 +1,274 @@
+package engine_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/governhq/govern/internal/engine"
+	"github.com/governhq/govern/internal/gov"
+	"github.com/governhq/govern/internal/proof/sign"
+	"github.com/governhq/govern/internal/wire"
+)
+
+// clock is a clock that tests turn.
+type clock struct {
+	wall   time.Time
+	uptime time.Duration
+}
+
+func (c *clock) Now() time.Time          { return c.wall }
+func (c *clock) Uptime() time.Duration   { return c.uptime }
+func (c *clock) Boot() string            { return "boot-1" }
+func (c *clock) advance(d time.Duration) { c.wall, c.uptime = c.wall.Add(d), c.uptime+d }
+
+// house is a real git repository with policy, people and a log.
+type house struct {
+	t     *testing.T
+	ctx   context.Context
+	dir   string
+	repo  wire.Repo
+	e     *engine.Engine
+	clock *clock
+	keys  map[string]sign.Signer
+	cfg   engine.Config
+}
+
+type person struct {
+	handle, kind, roles, extra string
+}
+
+var crew = []person{
+	{"ana", "human", "", ""},
+	{"bo", "human", "owner", ""},
+	{"cy", "human", "security_lead", ""},
+	{"di", "human", "architecture_lead", ""},
+	{"bot", "agent", "", "sponsor=ana"},
+	{"ci", "service", "ci", ""},
+}
+
+const testPolicy = `version: 1
+presence: []
+owners:
+  rules:
+    - {path: "*", owners: [bo]}
+`
+
+func newHouse(t *testing.T, policy string, files map[string]string) *house {
+	t.Helper()
+	h := &house{t: t, ctx: t.Context(), dir: t.TempDir(), keys: map[string]sign.Signer{}, clock: &clock{wall: time.Date(2026, 11, 1, 9, 0, 0, 0, time.UTC), uptime: time.Hour}}
+	t.Setenv("HOME", h.dir)
+	t.Setenv("GIT_CONFIG_GLOBAL", filepath.Join(h.dir, "gitconfig"))
+	t.Setenv("GIT_CONFIG_NOSYSTEM", "1")
+	h.git("init", "-q", "-b", "main", "work")
+	h.dir = filepath.Join(h.dir, "work")
+	h.as("bo")
+	all := map[string]string{"governance.yaml": policy, ".govern/allowed_signers": h.people()}
+	maps.Copy(all, files)
+	h.commit("baseline", all)
+	var err error
+	if h.repo, err = wire.OpenRepo(h.ctx, h.dir); err != nil {
+		t.Fatal(err)
+	}
+	h.cfg = engine.Config{Dir: filepath.Join(h.dir, ".git", "govern"), Repo: h.repo, Clock: h.clock, SecondPlace: filepath.Join(t.TempDir(), "second")}
+	_, err = engine.Init(h.ctx, h.repo, engine.InitRequest{
+		Dir: h.cfg.Dir, SecondPlace: h.cfg.SecondPlace, Origin: "test/house", Branch: "main", Commit: h.git("rev-parse", "main"),
+		Actor: gov.Principal{Handle: "bo", Kind: gov.Human, Via: "local"}, Clock: h.clock,
+		Found: func(st gov.Statement) ([]byte, error) { return sign.Seal(h.ctx, st, h.keys["bo"]) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.open()
+	return h
+}
+
+func (h *house) open() {
+	h.t.Helper()
+	e, err := engine.Open(h.ctx, h.cfg)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.e = e
+	h.t.Cleanup(func() { e.Close() })
+}
+
+func (h *house) people() string {
+	var b strings.Builder
+	for _, p := range crew {
+		_, priv, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		s, err := ssh.NewSignerFromKey(priv)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		h.keys[p.handle] = sign.FromKey(s)
+		fmt.Fprintf(&b, "%s,%s@example.com %s handle=%s kind=%s", p.handle, p.handle, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(s.PublicKey()))), p.handle, p.kind)
+		if p.roles != "" {
+			fmt.Fprintf(&b, " roles=%s", p.roles)
+		}
+		if p.extra != "" {
+			fmt.Fprintf(&b, " %s", p.extra)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+func (h *house) git(args ...string) string {
+	h.t.Helper()
+	cmd := exec.Command("git", args...)
+	cmd.Dir = h.dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		h.t.Fatalf("git %v: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func (h *house) as(handle string) {
+	h.t.Setenv("GIT_AUTHOR_NAME", handle)
+	h.t.Setenv("GIT_AUTHOR_EMAIL", handle+"@example.com")
+	h.t.Setenv("GIT_COMMITTER_NAME", handle)
+	h.t.Setenv("GIT_COMMITTER_EMAIL", handle+"@example.com")
+}
+
+func (h *house) commit(message string, files map[string]string) string {
+	h.t.Helper()
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		path := filepath.Join(h.dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			h.t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(files[name]), 0o644); err != nil {
+			h.t.Fatal(err)
+		}
+		h.git("add", "--", name)
+	}
+	h.git("commit", "-q", "--allow-empty", "-m", message)
+	return h.git("rev-parse", "HEAD")
+}
+
+func metadata(id, author, risk string) string {
+	return fmt.Sprintf(`{
+  "change_id": %q, "author": %q, "owner": "bo", "timestamp": "2026-11-01T09:00:00Z",
+  "rationale": "because", "impact": "small", "tests_run": ["pkg/TestA"], "artifacts": [],
+  "approvals": [], "rollback_plan": "git revert", "risk_level": %q
+}
+`, id, author, risk)
+}
+
+// propose makes a branch with a change by ana and takes it in.
+func (h *house) propose(id, risk string, files map[string]string) engine.ChangeAnswer {
+	h.t.Helper()
+	h.as("ana")
+	h.git("checkout", "-q", "-B", strings.ToLower(id), "main")
+	all := map[string]string{"changes/" + id + "/change_metadata.json": metadata(id, "ana", risk)}
+	maps.Copy(all, files)
+	h.commit("change "+id, all)
+	return h.sync(id)
+}
+
+func (h *house) sync(id string) engine.ChangeAnswer {
+	h.t.Helper()
+	a, err := h.e.Sync(h.ctx, engine.SyncRequest{Actor: gov.Principal{Handle: "ana", Kind: gov.Human, Via: "local"}, ID: gov.ChangeID(id), Head: strings.ToLower(id)})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.check()
+	return a
+}
+
+// sign takes a statement in, filled from the change's present verdict.
+func (h *house) sign(who string, st gov.Statement) (engine.ChangeAnswer, error) {
+	h.t.Helper()
+	if st.Rationale == "" {
+		st.Rationale = "looked at it"
+	}
+	st.Issued = h.clock.Now()
+	env, err := sign.Seal(h.ctx, st, h.keys[who])
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	a, _, err := h.e.TakeStatement(h.ctx, gov.Principal{Handle: who, Kind: gov.Human, Via: "local"}, env)
+	h.check()
+	return a, err
+}
+
+func (h *house) approve(who string, v gov.Verdict, stage, role string) engine.ChangeAnswer {
+	h.t.Helper()
+	st := gov.Statement{Decision: gov.DecideApprove, Stage: stage, Change: v.Change, Role: role, Revision: v.Revision, Risk: v.Risk}
+	if stage == "final" {
+		targets, err := h.e.Targets(h.ctx)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		for _, t := range targets {
+			if o := t.Outcome(); o != nil && t.Run.Change == v.Change {
+				st.Outcome = o
+			}
+		}
+	}
+	a, err := h.sign(who, st)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return a
+}
+
+func (h *house) evidence(v gov.Verdict, ev gov.Evidence) engine.ChangeAnswer {
+	h.t.Helper()
+	ev.Tool, ev.Report = "test", gov.DigestOf([]byte(ev.Kind))
+	a, err := h.sign("ci", gov.Statement{Decision: gov.DecideEvidence, Stage: "validate", Change: v.Change, Revision: v.Revision, Evidence: &ev})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return a
+}
+
+// validate gives all evidence that the default workflows ask for.
+func (h *house) validate(v gov.Verdict) engine.ChangeAnswer {
+	h.t.Helper()
+	cover := 0.9
+	h.evidence(v, gov.Evidence{Kind: "tests", Passed: 1, Results: []gov.Result{{ID: "pkg/TestA", Status: "passed"}}})
+	h.evidence(v, gov.Evidence{Kind: "contracts", Passed: 1})
+	return h.evidence(v, gov.Evidence{Kind: "coverage", Coverage: &cover})
+}
+
+// check is run after every step: the log keeps its promises, every decision
+// comes out again, and the views equal a rebuild.
+func (h *house) check() {
+	h.t.Helper()
+	rep, err := h.e.VerifyDecisions(h.ctx)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if !rep.OK() || len(rep.Newer) > 0 {
+		h.t.Fatalf("decisions do not replay: %+v", rep)
+	}
+}
+
+func words(v gov.Verdict) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s at %q risk %s\n", v.Answer, v.Stage, v.Risk)
+	for r := range v.Leaves {
+		fmt.Fprintf(&b, "  %-14s %-24s %v %s [%s] %s\n", r.State, r.ID, r.By, r.Why, r.Command, r.Text)
+	}
+	for _, n := range v.NotCounted {
+		fmt.Fprintf(&b, "  not counted: %s %s %s: %s\n", n.Signer, n.Decision, n.Code, n.Why)
+	}
+	return b.String()
+}

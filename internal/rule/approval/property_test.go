@@ -1,6 +1,7 @@
 package approval
 
 import (
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -9,6 +10,18 @@ import (
 
 	"github.com/governhq/govern/internal/gov"
 )
+
+// check runs a property 20 times 100 draws, 500 times in the full campaign.
+func check(t *testing.T, prop func(*rapid.T)) {
+	t.Helper()
+	n := 20
+	if os.Getenv("GOVERN_TEST_FULL") == "1" {
+		n = 500
+	}
+	for range n {
+		rapid.Check(t, prop)
+	}
+}
 
 // anyFacts draws small worlds in which most meanings of the rule occur.
 func anyFacts(t *rapid.T) Facts {
@@ -177,7 +190,7 @@ func (o oracle) most(k int, taken []gov.Recorded, as []string) int {
 
 func TestAgainstOracle(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	check(t, func(t *rapid.T) {
 		f := anyFacts(t)
 		o, a := oracle{f}, Judge(f)
 		if a.Rejected != o.rejects() {
@@ -241,22 +254,22 @@ func done(a Answer) bool {
 // TestNothingGetsEasier: what takes standing away never completes a change.
 func TestNothingGetsEasier(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	check(t, func(t *rapid.T) {
 		f := anyFacts(t)
 		before := done(Judge(f))
-		check := func(what string, g Facts) {
+		still := func(what string, g Facts) {
 			if done(Judge(g)) && !before {
 				t.Fatalf("%s completed the change", what)
 			}
 		}
 		g := f
 		g.Authors = append(slices.Clone(f.Authors), rapid.SampledFrom(f.People).Draw(t, "new author").Handle)
-		check("another author", g)
+		still("another author", g)
 		g = f
 		g.Statements = slices.DeleteFunc(slices.Clone(f.Statements), func(s gov.Recorded) bool {
 			return s.Decision == gov.DecideApprove && rapid.Bool().Draw(t, "drop")
 		})
-		check("removing approvals", g)
+		still("removing approvals", g)
 		g = f
 		g.Revision = other
 		if done(Judge(g)) && len(f.Wants) > 0 && !slices.ContainsFunc(f.Statements, func(s gov.Recorded) bool { return s.Revision.Change == other }) {
@@ -266,17 +279,17 @@ func TestNothingGetsEasier(t *testing.T) {
 			g = f
 			s := rapid.SampledFrom(f.Statements).Draw(t, "said again")
 			g.Statements = append(slices.Clone(f.Statements), s)
-			check("saying it twice", g)
+			still("saying it twice", g)
 			s.Digest, s.Key = gov.DigestOf([]byte("again")), "k1"+s.Signer
 			s.Decision = gov.DecideReject
 			g.Statements = append(slices.Clone(f.Statements), s)
-			check("a rejection", g)
+			still("a rejection", g)
 		}
 		g = f
 		g.People = slices.Clone(f.People)
 		i := rapid.IntRange(0, len(g.People)-1).Draw(t, "loses keys")
 		g.People[i].Keys = nil
-		check("removing keys", g)
+		still("removing keys", g)
 	})
 }
 

@@ -278,9 +278,8 @@ func (l *Log) writeBatch(b *batch) error {
 	if n, err := l.active.WriteAt(b.buf[1:], l.activeSize); err != nil {
 		return l.undoWrite(n, err)
 	}
-	l.syncReq <- struct{}{}
-	herr := l.hash(b)
-	if err := <-l.syncRes; err != nil {
+	herr, err := l.syncAndHash(b)
+	if err != nil {
 		return l.fail(err)
 	}
 	l.activeSize += int64(len(b.buf) - 1)
@@ -288,6 +287,21 @@ func (l *Log) writeBatch(b *batch) error {
 		return l.fail(herr)
 	}
 	return nil
+}
+
+// smallBatch is the size of a batch up to which handing its sync to another
+// goroutine costs more than hashing beside it saves.
+const smallBatch = 8 << 10
+
+// syncAndHash syncs, and hashes while the sync runs.
+func (l *Log) syncAndHash(b *batch) (herr, err error) {
+	if len(b.buf) <= smallBatch {
+		herr = l.hash(b)
+		return herr, l.active.Sync()
+	}
+	l.syncReq <- struct{}{}
+	herr = l.hash(b)
+	return herr, <-l.syncRes
 }
 
 // sameFile refuses to write when the file at the path is not the one that was

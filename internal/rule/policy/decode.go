@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -123,13 +124,33 @@ func number(n ast.Node) (float64, bool) {
 }
 
 func (d *decoder) text(n ast.Node, path string) (string, error) {
+	var s string
 	switch x := n.(type) {
 	case *ast.StringNode:
-		return x.Value, nil
+		s = x.Value
 	case *ast.LiteralNode:
-		return x.Value.Value, nil
+		s = x.Value.Value
+	default:
+		return "", d.wrong(n, path, "a string")
 	}
-	return "", d.wrong(n, path, "a string")
+	return s, d.printable(posOf(n), s)
+}
+
+// printable refuses control characters that came in by an escape.
+func (d *decoder) printable(at pos, s string) error {
+	if !utf8.ValidString(s) {
+		return d.fail(at, "policy_encoding", "an escape gives what is not UTF-8")
+	}
+	for _, r := range s {
+		if r != '\n' && r != '\t' && unprintable(r) {
+			return d.fail(at, "policy_encoding", "an escape gives the control character U+%04X, which has no place in the file", r)
+		}
+	}
+	return nil
+}
+
+func unprintable(r rune) bool {
+	return r < ' ' || (r >= 0x7f && r <= 0x9f) || r == '\u2028' || r == '\u2029' || r == '\ufeff'
 }
 
 // entry is one key of a mapping.
@@ -159,6 +180,9 @@ func (d *decoder) entries(n ast.Node, path string) ([]entry, error) {
 			return nil, d.fail(posOf(v.Key), "policy_type", "%s: a key is a plain word; put it in quotes if it is meant", name(path))
 		}
 		at := posOf(k)
+		if err := d.printable(at, k.Value); err != nil {
+			return nil, err
+		}
 		if first, dup := seen[k.Value]; dup {
 			return nil, d.fail(at, "policy_duplicate_key", "%s: the key %q stands there twice, first at %d:%d", name(path), short(k.Value), first.line, first.col)
 		}
@@ -346,9 +370,10 @@ func (r *EvidenceRow) decodeNode(d *decoder, n ast.Node, path string) error {
 }
 
 func (s *Signal) decodeNode(d *decoder, n ast.Node, path string) error {
-	if x, ok := n.(*ast.StringNode); ok {
-		s.Source = x.Value
-		return nil
+	if _, ok := n.(*ast.StringNode); ok {
+		var err error
+		s.Source, err = d.text(n, path)
+		return err
 	}
 	return d.structure(n, reflect.ValueOf(s).Elem(), path)
 }

@@ -157,12 +157,19 @@ func (l *liveness) rule(r gov.Risk, rule OwnerRule) {
 		failed = []Short{s}
 	}
 	for _, s := range failed {
-		same := func(o Short) bool {
-			return o.Risk == s.Risk && o.Role == s.Role && o.Path == s.Path && o.Author == s.Author && o.Everybody == s.Everybody
-		}
-		if !slices.ContainsFunc(l.out, same) {
-			l.out = append(l.out, s)
-		}
+		l.add(s)
+	}
+}
+
+// add reports each shortage once.
+func (l *liveness) add(s Short) {
+	same := func(o Short) bool {
+		return o.Risk == s.Risk && o.Role == s.Role && o.Path == s.Path && o.Author == s.Author && o.Everybody == s.Everybody
+	}
+	if i := slices.IndexFunc(l.out, same); i < 0 {
+		l.out = append(l.out, s)
+	} else if !strings.Contains(l.out[i].Why, s.Why) {
+		l.out[i].Why += "; " + s.Why
 	}
 }
 
@@ -326,7 +333,7 @@ func (l *liveness) attester(r gov.Risk, kind string, roles []string, may func(go
 			return
 		}
 	}
-	l.out = append(l.out, Short{
+	l.add(Short{
 		Risk: r, Role: roles[0], Everybody: true,
 		Why: fmt.Sprintf("nobody can attest %s: it takes one of %s", kind, strings.Join(roles, ", ")),
 		Fix: fmt.Sprintf("govern people add HANDLE --kind service --role %s", roles[0]),

@@ -105,7 +105,7 @@ func (d *decoder) encoding(data []byte) error {
 			return d.fail(pos{line, col}, "policy_encoding", "the byte 0x%02x is not UTF-8", data[i])
 		case r == '\n':
 			line, col = line+1, 0
-		case r < ' ' && r != '\t' && r != '\r', r == 0x7f, r == '\u0085', r == '\u2028', r == '\u2029':
+		case r != '\t' && r != '\r' && unprintable(r):
 			return d.fail(pos{line, col}, "policy_encoding", "the control character U+%04X has no place in the file", r)
 		case r == '\r' && (i+1 == len(data) || data[i+1] != '\n'):
 			return d.fail(pos{line, col}, "policy_encoding", "a carriage return without a line feed; end lines with a line feed")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +18,9 @@ import (
 
 // MaxMetadata is the most bytes that a metadata file may have.
 const MaxMetadata = 1 << 20
+
+// rfc3339 is the form of a time, which the time package reads more kindly.
+var rfc3339 = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$`)
 
 // file is change_metadata.json as it stands, with absent told from empty. The
 // order of its fields is the order of the keys in print.
@@ -199,7 +203,7 @@ func (r *reader) time(at string, p *string) time.Time {
 		return time.Time{}
 	}
 	var t time.Time
-	if err := t.UnmarshalText([]byte(s)); err != nil {
+	if err := t.UnmarshalText([]byte(s)); err != nil || !rfc3339.MatchString(s) {
 		r.fail(at, "metadata_timestamp", "%q is no RFC 3339 time such as 2025-01-08T10:00:00Z", at)
 		return time.Time{}
 	}

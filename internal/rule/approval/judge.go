@@ -132,10 +132,18 @@ func (j *judge) solo() bool {
 	return j.f.Solo && j.f.Risk.Rank() <= gov.RiskMedium.Rank()
 }
 
+// author says why a person who is barred is.
+func (j *judge) author(handle string) *no {
+	if slices.Contains(j.f.Authors, handle) {
+		return &no{CodeIsAuthor, handle + " had a hand in this change"}
+	}
+	return &no{CodeIsAuthor, handle + " is one with an author, or answers for one"}
+}
+
 // here tells whether a statement is about the present content of this change.
 func (j *judge) here(s gov.Recorded) *no {
 	if j.f.Revision == "" || s.Revision.Change != j.f.Revision {
-		return &no{CodeOtherRevision, "it was signed for other content: " + name(s.Revision.Change) + ", not " + name(j.f.Revision)}
+		return &no{CodeOtherRevision, "signed for other content: " + name(s.Revision.Change)}
 	}
 	return nil
 }
@@ -158,7 +166,7 @@ func (j *judge) living(s gov.Recorded) *no {
 	case !s.Expires.IsZero() && !j.f.Now.Before(s.Expires):
 		return &no{CodeExpired, "it was valid only until " + stamp(s.Expires)}
 	case s.Risk != "" && s.Risk.Rank() < j.f.Risk.Rank():
-		return &no{CodeLowerRisk, "it was signed when the risk was judged " + string(s.Risk) + "; now it is " + string(j.f.Risk)}
+		return &no{CodeLowerRisk, "signed when the risk was " + string(s.Risk) + "; now it is " + string(j.f.Risk)}
 	}
 	return nil
 }
@@ -169,9 +177,9 @@ func (j *judge) fit(s gov.Recorded, w Want) *no {
 	case !j.holds(s.Signer, w):
 		return &no{CodeRoleNotHeld, s.Signer + " is no " + words(w.Role) + " here"}
 	case j.barred(s.Signer, w.Role):
-		return &no{CodeIsAuthor, s.Signer + " had a hand in the change, or is one with somebody who had"}
+		return j.author(s.Signer)
 	case w.Presence && !s.Presence:
-		return &no{CodeNoPresence, "the key cannot prove that a person was present; use a security key or a passkey"}
+		return &no{CodeNoPresence, "a plain key proves no presence; use a security key"}
 	case w.Assessment && !s.Assessed:
 		return &no{CodeNoAssessment, "it carries no risk assessment"}
 	case w.Final && (w.Outcome == nil || s.Outcome == nil || *s.Outcome != *w.Outcome):
@@ -244,7 +252,7 @@ func (j *judge) place(s gov.Recorded) *no {
 func (j *judge) surplus(s gov.Recorded) {
 	for i, list := range j.fits {
 		if _, done := j.filled[i]; !done && slices.ContainsFunc(list, func(o gov.Recorded) bool { return o.Digest == s.Digest }) {
-			j.reject(s, no{CodeSamePerson, s.Signer + " already stands for another role at " + quoted(s.Stage) + "; distinct roles need distinct people"})
+			j.reject(s, no{CodeSamePerson, s.Signer + " already stands for another role at " + quoted(s.Stage) + "})
 			return
 		}
 	}

@@ -410,7 +410,7 @@ func TestWhoAndCommand(t *testing.T) {
 	if d := cmp.Diff(want, a.Requirements); d != "" {
 		t.Error(d)
 	}
-	if want := []string{"carol signed with a plain key, which proves the key and not that a person was present"}; !slices.Equal(a.Notes, want) {
+	if want := []string{"carol signed with a plain key, which proves no person's presence"}; !slices.Equal(a.Notes, want) {
 		t.Errorf("notes %q, want %q", a.Notes, want)
 	}
 	f.People = slices.DeleteFunc(f.People, func(p gov.Person) bool { return p.Handle == "bob" || p.Handle == "sam" || p.Handle == "dora" })

@@ -54,7 +54,7 @@ func (j *judge) overriding(s gov.Recorded) *no {
 	case !j.mayOverride(s):
 		return &no{CodeRoleNotHeld, s.Signer + " may not break the glass in the role of " + words(s.Role)}
 	case j.barred(s.Signer, s.Role):
-		return &no{CodeIsAuthor, s.Signer + " had a hand in the change, or is one with somebody who had"}
+		return j.author(s.Signer)
 	case s.Expires.IsZero():
 		return &no{CodeNoExpiry, "break-glass without an expiry"}
 	case len(s.Requirements) == 0:
@@ -62,7 +62,7 @@ func (j *judge) overriding(s gov.Recorded) *no {
 	case len(j.f.OverdueReviews) > 0:
 		return &no{CodeReviewOverdue, "earlier break-glass still waits for its review: " + strings.Join(j.f.OverdueReviews, ", ")}
 	case !s.Presence && slices.ContainsFunc(j.f.Wants, func(w Want) bool { return w.Presence }):
-		return &no{CodeNoPresence, "the key cannot prove that a person was present; use a security key or a passkey"}
+		return &no{CodeNoPresence, "a plain key proves no presence; use a security key"}
 	}
 	return nil
 }
@@ -131,7 +131,7 @@ func (j *judge) reviewing(s gov.Recorded) *no {
 	case i >= 0 && j.ids.Of(j.f.Statements[i].Signer) == j.ids.Of(s.Signer) && !j.solo():
 		return &no{CodeOwnReview, s.Signer + " cannot review what he did himself"}
 	case j.barred(s.Signer, s.Role):
-		return &no{CodeIsAuthor, s.Signer + " had a hand in the change, or is one with somebody who had"}
+		return j.author(s.Signer)
 	}
 	return nil
 }

@@ -129,9 +129,9 @@ func (j *judge) notes() {
 			note("solo: " + s.Signer + " approved as owner a change that is partly his own")
 		}
 		if !s.Presence {
-			said := s.Signer + " signed with a plain key, which proves the key and not that a person was present"
+			said := s.Signer + " signed with a plain key, which proves no person's presence"
 			if j.f.AgentHand {
-				said += "; an agent had a hand in this change"
+				said += " (an agent had a hand in it)"
 			}
 			note(said)
 		}

@@ -22,7 +22,7 @@ func Judge(f Facts) gov.Verdict {
 	if f.Revert != nil {
 		v.Risk = gov.RiskCritical
 		v.RiskWhy = append(v.RiskWhy, "it takes back a merged change without the usual stages")
-		v.Notes = append(v.Notes, "takes back "+string(f.Revert.Of)+" exactly: no canary, one owner's statement, review due afterwards")
+		v.Notes = append(v.Notes, "takes back "+string(f.Revert.Of)+" exactly: one owner signs, no canary, review due")
 	}
 	if f.Mode == ModeObserve {
 		v.Notes = append(v.Notes, "the policy only observes: this answer is recorded and does not bind")

@@ -99,7 +99,7 @@ func (j *judge) signer(s gov.Recorded) *no {
 	case !s.Expires.IsZero() && !j.f.Now.Before(s.Expires):
 		return &no{CodeExpired, "it was valid only until " + s.Expires.UTC().Format(time.RFC3339)}
 	case j.authors[j.ids.Of(s.Signer)]:
-		return &no{CodeIsAuthor, s.Signer + " had a hand in the change, or is one with somebody who had"}
+		return &no{CodeIsAuthor, s.Signer + " is an author, or one with an author"}
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ func (j *judge) signer(s gov.Recorded) *no {
 // report checks one evidence statement against a check of its kind.
 func (j *judge) report(s gov.Recorded, w Want) *no {
 	if j.f.Tree == "" || s.Revision.Tree != j.f.Tree {
-		return &no{CodeOtherTree, "it is about another tree: " + short(s.Revision.Tree) + ", not " + short(j.f.Tree)}
+		return &no{CodeOtherTree, "it is about another tree: " + short(s.Revision.Tree)}
 	}
 	if n := j.signer(s); n != nil {
 		return n
@@ -122,7 +122,7 @@ func (j *judge) report(s gov.Recorded, w Want) *no {
 // finding checks one attestation of a person against a check that wants one.
 func (j *judge) finding(s gov.Recorded, w Want) *no {
 	if j.f.Revision == "" || s.Revision.Change != j.f.Revision {
-		return &no{CodeOtherRevision, "it was signed for other content: " + short(s.Revision.Change) + ", not " + short(j.f.Revision)}
+		return &no{CodeOtherRevision, "signed for other content: " + short(s.Revision.Change)}
 	}
 	if n := j.signer(s); n != nil {
 		return n
@@ -136,7 +136,7 @@ func (j *judge) finding(s gov.Recorded, w Want) *no {
 	case !s.Explained:
 		return &no{CodeNoRationale, "it says nothing"}
 	case w.Presence && !s.Presence:
-		return &no{CodeNoPresence, "the key cannot prove that a person was present; use a security key or a passkey"}
+		return &no{CodeNoPresence, "a plain key proves no presence; use a security key"}
 	}
 	return nil
 }

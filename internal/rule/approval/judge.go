@@ -252,7 +252,7 @@ func (j *judge) place(s gov.Recorded) *no {
 func (j *judge) surplus(s gov.Recorded) {
 	for i, list := range j.fits {
 		if _, done := j.filled[i]; !done && slices.ContainsFunc(list, func(o gov.Recorded) bool { return o.Digest == s.Digest }) {
-			j.reject(s, no{CodeSamePerson, s.Signer + " already stands for another role at " + quoted(s.Stage) + "})
+			j.reject(s, no{CodeSamePerson, s.Signer + " already stands for another role at " + quoted(s.Stage)})
 			return
 		}
 	}

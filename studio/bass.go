@@ -54,8 +54,7 @@ func (b *bass) Compose(_ context.Context, c Call) (Part, error) {
 
 // root is the key of a degree's root in the configured octave.
 func (b *bass) root(c Call, degree int) int {
-	lowest := 12*(b.Octave+1) + 4
-	return lowest + (c.pitchClass(degree)-lowest%12+12)%12
+	return lift(12*(b.Octave+1)+4, c.pitchClass(degree))
 }
 
 // line is one bar over the chord at place.

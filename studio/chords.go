@@ -12,7 +12,7 @@ import (
 type chordsConfig struct {
 	Channel      int      `json:"channel"`
 	Program      int      `json:"program"`
-	Octave       int      `json:"octave"`     // roots lie in the twelve keys from C of this octave; 4 begins at 60
+	Octave       int      `json:"octave"`     // roots lie in the twelve keys from the G below this octave; 4 begins at 55
 	Inversions   []int    `json:"inversions"` // to choose from; n lifts the lowest note n times by an octave
 	VelocityLow  int      `json:"velocity_low"`
 	VelocityHigh int      `json:"velocity_high"`
@@ -59,7 +59,7 @@ func (m *chords) bar(c Call, grid string, degree int) []Note {
 
 // voicing is the triad on a degree, lowest note first.
 func (m *chords) voicing(c Call, degree, inversion int) []int {
-	root := 12*(m.Octave+1) + c.pitchClass(degree)
+	root := lift(12*(m.Octave+1)-5, c.pitchClass(degree))
 	pitches := []int{root}
 	for _, above := range []int{degree + 2, degree + 4} {
 		pitches = append(pitches, root+(c.pitchClass(above)-c.pitchClass(degree)+12)%12)

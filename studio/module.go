@@ -62,6 +62,9 @@ func (c Call) pitchClass(degree int) int {
 	return (c.Tonic + scales[c.Mode][degree%7]) % 12
 }
 
+// lift is the lowest key of a pitch class that is not below lowest.
+func lift(lowest, class int) int { return lowest + (class-lowest%12+12)%12 }
+
 // degree is the chord of a bar.
 func (c Call) degree(bar int) int { return c.Progression[bar%len(c.Progression)] }
 

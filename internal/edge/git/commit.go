@@ -277,7 +277,7 @@ func (r *Repo) Commit(ctx context.Context, message string, author Author) (strin
 	if err := r.idle(); err != nil {
 		return "", err
 	}
-	out, err := r.git(ctx, "write-tree")
+	out, err := r.run(ctx, call{args: []string{"write-tree"}, env: []string{"GIT_WORK_TREE=" + r.WorkTree}, dir: r.WorkTree, tree: true})
 	if exitCode(err) > 0 {
 		return "", gov.Errorf(gov.KindConflict, "index_unmerged", "the index has conflicts: %w", err).WithHint("git status")
 	}

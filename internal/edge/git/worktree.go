@@ -205,15 +205,17 @@ func dirty(path string) error {
 		WithHint("git status")
 }
 
-// bring writes committed files into index and work tree of a checkout.
+// bring writes committed files into index and work tree of a checkout. Git must
+// see the work tree when it writes an index: it looks there for files that were
+// edited in the same moment, which would seem unchanged afterwards.
 func (r *Repo) bring(ctx context.Context, w checkout, commit string, paths []string, files map[string][]byte) error {
 	err := writeFiles(w.path, paths, files)
 	if err == nil {
 		var lines []byte
 		if lines, err = r.indexLines(ctx, paths, files); err == nil {
 			_, err = r.run(ctx, call{
-				args: []string{"update-index", "-z", "--index-info"}, env: []string{"GIT_DIR=" + w.gitDir},
-				stdin: bytes.NewReader(lines),
+				args: []string{"update-index", "-z", "--index-info"}, stdin: bytes.NewReader(lines),
+				env: []string{"GIT_DIR=" + w.gitDir, "GIT_WORK_TREE=" + w.path}, dir: w.path, tree: true,
 			})
 		}
 	}

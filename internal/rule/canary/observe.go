@@ -49,19 +49,21 @@ func (d *decision) window(c Command) error {
 	if r == nil || r.Live == 0 || r.Phase == Reverting || r.Phase == Settling || c.Window.Seq <= r.Watch.Seq {
 		return nil
 	}
-	w := *c.Window
-	if shifting := r.Live != r.Weight; w.Weight != float64(r.Live) {
+	w, strayed := *c.Window, false
+	if w.Weight != float64(r.Live) {
 		w.State = Ambiguous // measured at another weight than this step's
-		if !shifting || w.Weight > float64(r.Weight) {
-			d.relevel()
-		}
+		strayed = r.Live == r.Weight || w.Weight > float64(r.Weight)
 	}
 	cfg := r.Plan.config(r.Step)
 	watch, v := cfg.Fold(r.Watch, w, r.Phase != Watching || r.Paused)
 	d.emit(EvObserved, Observed{r.Attempt, watch, d.now})
 	d.freeze(v.Evidence.Frozen)
 	d.act(v)
-	return d.clock()
+	d.clock()
+	if strayed && d.s.Run.Phase != Reverting { // whose own order is 0
+		d.relevel()
+	}
+	return nil
 }
 
 // freeze records that the clock stopped or runs again.
@@ -126,16 +128,17 @@ func (d *decision) tick(Command) error {
 	case r.Intent != nil && !d.now.Before(r.Intent.At.Add(unconfirmedSeconds*time.Second)):
 		d.effects = append(d.effects, effect(d.s, r.Todo[0])) // level-triggered: asking twice is asking once
 	}
-	return d.clock()
+	d.clock()
+	return nil
 }
 
 // clock does what the wall clock decides: silence freezes, a freeze that lasts
 // calls somebody and may roll back, a final approval that does not come rolls
 // back. The step's own clock is not the wall's.
-func (d *decision) clock() error {
+func (d *decision) clock() {
 	r := d.s.Run
 	if r == nil || r.Phase == Reverting || r.Phase == Settling {
-		return nil
+		return
 	}
 	if r.listening() && r.Frozen == "" && !d.now.Before(r.Heard.Add(seconds(r.Plan.SilentSeconds))) {
 		d.emit(EvFrozen, Frozen{r.Attempt, silent, d.now})
@@ -146,7 +149,6 @@ func (d *decision) clock() error {
 	if r = d.s.Run; r.Phase == Final && !r.Approved && !d.now.Before(r.Deadline) {
 		d.revert(ByTimeout, fmt.Sprintf("no final approval came within %s minutes", minutes(r.Plan.FinalSeconds)), "")
 	}
-	return nil
 }
 
 // listening tells whether windows are expected.

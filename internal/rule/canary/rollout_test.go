@@ -801,6 +801,17 @@ func TestWindowsOfAnotherWeightDoNotCount(t *testing.T) {
 	}
 }
 
+// Found by TestMachine: the level was set again in the same breath as the
+// rollback that took it to 0.
+func TestABadWindowOfAnotherWeightOnlyGoesBack(t *testing.T) {
+	r := newRig(t)
+	atState["watching"](r)
+	r.watch(1, alert, func(w *Window) { w.Weight = 6 })
+	if len(r.orders) != 1 || work(r.orders[0]).Weight != 0 {
+		t.Fatalf("ordered %+v", r.orders)
+	}
+}
+
 func TestSeenWindowsAndWindowsWithoutRolloutDecideNothing(t *testing.T) {
 	r := newRig(t)
 	r.watch(3, alert)

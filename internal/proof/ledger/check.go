@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -126,7 +127,7 @@ func check(ctx context.Context, dir string, o CheckOptions, tail bool) (Report, 
 	k.checkSigned()
 	k.checkDerived()
 	k.checkTorn()
-	slices.SortStableFunc(k.rep.Failures, func(a, b Failure) int { return int(int64(a.Index) - int64(b.Index)) })
+	slices.SortStableFunc(k.rep.Failures, func(a, b Failure) int { return cmp.Compare(a.Index, b.Index) })
 	return k.rep, nil
 }
 

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"io/fs"
@@ -44,7 +45,8 @@ type memFile struct {
 	id    int
 	data  []byte
 	disk  []byte
-	dirty []bool // of data
+	dirty []byte // of data, 1 for dirty
+	lo    int    // no byte below is dirty
 }
 
 func newMemFS() *memFS {
@@ -70,14 +72,14 @@ func (m *memFS) crash(r *rand.Rand) *memFS {
 			keep := r.IntN(tail + 1)
 			for i := len(f.disk); i < len(f.disk)+keep; i++ {
 				b := f.data[i]
-				if !f.dirty[i] {
+				if f.dirty[i] == 0 {
 					b = 0 // lost by a failed sync
 				}
 				g.disk = append(g.disk, b)
 			}
 		}
 		g.data = slices.Clone(g.disk)
-		g.dirty = make([]bool, len(g.data))
+		g.dirty = make([]byte, len(g.data))
 		n.names[path], n.durable[path] = g, g
 	}
 	return n
@@ -245,14 +247,24 @@ func (h memHandle) WriteAt(p []byte, off int64) (int, error) {
 			return 0, err
 		}
 	}
-	for int64(len(h.data)) < off+int64(len(p)) {
-		h.data, h.dirty = append(h.data, 0), append(h.dirty, true)
-	}
+	h.grow(off + int64(len(p)))
 	copy(h.data[off:], p)
 	for i := range p {
-		h.dirty[off+int64(i)] = true
+		h.dirty[off+int64(i)] = 1
 	}
+	h.lo = min(h.lo, int(off))
 	return len(p), err
+}
+
+// grow appends zeros up to a size.
+func (f *memFile) grow(size int64) {
+	n := int(size) - len(f.data)
+	if n <= 0 {
+		return
+	}
+	f.lo = min(f.lo, len(f.data))
+	f.data = append(f.data, make([]byte, n)...)
+	f.dirty = append(f.dirty, bytes.Repeat([]byte{1}, n)...)
 }
 
 func (h memHandle) Truncate(size int64) error {
@@ -262,9 +274,7 @@ func (h memHandle) Truncate(size int64) error {
 	if err != nil && how != persisted {
 		return err
 	}
-	for int64(len(h.data)) < size {
-		h.data, h.dirty = append(h.data, 0), append(h.dirty, true)
-	}
+	h.grow(size)
 	h.data, h.dirty = h.data[:size:size], h.dirty[:size:size]
 	return err
 }
@@ -274,16 +284,20 @@ func (h memHandle) Sync() error {
 	defer h.fs.mu.Unlock()
 	how, err := h.fs.op("sync", h.path)
 	if err == nil || how == persisted {
-		old := h.disk
-		h.disk = make([]byte, len(h.data))
-		copy(h.disk, old)
-		for i, d := range h.dirty {
-			if d {
+		if n := len(h.data) - len(h.disk); n > 0 {
+			h.disk = append(h.disk, make([]byte, n)...)
+		}
+		h.disk = h.disk[:len(h.data)]
+		for i := h.lo; i < len(h.data); i++ {
+			if h.dirty[i] != 0 {
 				h.disk[i] = h.data[i]
 			}
 		}
 	}
-	clear(h.dirty) // also after a failure: the kernel believes the pages clean
+	if h.lo < len(h.dirty) {
+		clear(h.dirty[h.lo:]) // also after a failure: the kernel believes the pages clean
+	}
+	h.lo = len(h.data)
 	return err
 }
 

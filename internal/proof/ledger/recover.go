@@ -114,13 +114,16 @@ func (r *recovery) checkLast(disk *diskTiles, b *book) error {
 	}
 	i := (b.size - 1) / tileWidth * tileWidth
 	marks, err := readFile(r.fs, offsetsPath(r.dir, r.mode))
-	k := int(i / offsetEvery * 8)
+	mark := func(i uint64) int64 { return int64(binary.BigEndian.Uint64(marks[i/offsetEvery*8:])) }
 	if err != nil || len(marks) < int((b.size+offsetEvery-1)/offsetEvery*8) {
 		return errStale
 	}
-	off := int64(binary.BigEndian.Uint64(marks[k:]))
+	off := mark(i)
 	l := newLineReader(r.segs, off, 1<<16)
 	for ; i < b.size; i++ {
+		if i%offsetEvery == 0 && mark(i) != off {
+			return errStale
+		}
 		line, err := l.next()
 		if err != nil {
 			return errStale

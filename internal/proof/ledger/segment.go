@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -58,13 +59,37 @@ func openSegments(fsys FS, dir, name string) (*segments, error) {
 }
 
 // reload looks at the directory again: another process may have sealed the
-// active file. The files that are already open stay so when nothing changed.
+// active file. When that happens between listing and opening, the active file
+// that was opened is not the one behind the listed segments: look once more.
 func (s *segments) reload() error {
+	for range 100 {
+		list, err := s.look()
+		if err != nil {
+			return err
+		}
+		again, err := s.names()
+		if err == nil && len(again) == len(list) {
+			s.mu.Lock()
+			closeAll(s.list)
+			s.list = list
+			s.mu.Unlock()
+			return nil
+		}
+		closeAll(list)
+		if err != nil {
+			return err
+		}
+	}
+	return gov.Errorf(gov.KindUnavailable, "log_io", "the segments of the log change faster than they can be opened")
+}
+
+// names lists the segments, nothing of them opened. Segments are only ever
+// added, so that equal numbers mean equal names.
+func (s *segments) names() (list []segment, err error) {
 	entries, err := s.fs.ReadDir(s.dir)
 	if err != nil {
-		return ioError("list segments", err)
+		return nil, ioError("list segments", err)
 	}
-	var list []segment
 	active := false
 	for _, e := range entries {
 		if first, ok := parseSealed(s.name, e.Name()); ok {
@@ -72,29 +97,36 @@ func (s *segments) reload() error {
 		}
 		active = active || e.Name() == s.name+".log"
 	}
-	slices.SortFunc(list, func(a, b segment) int { return int(int64(a.first) - int64(b.first)) })
+	slices.SortFunc(list, func(a, b segment) int { return cmp.Compare(a.first, b.first) })
 	if active {
 		list = append(list, segment{path: activePath(s.dir, s.name)})
+	}
+	return list, nil
+}
+
+// look lists and opens the segments.
+func (s *segments) look() ([]segment, error) {
+	list, err := s.names()
+	if err != nil {
+		return nil, err
 	}
 	base := int64(0)
 	for i := range list {
 		g := &list[i]
-		if g.f, err = s.fs.OpenFile(g.path, os.O_RDONLY, 0); err != nil {
-			closeAll(list)
-			return ioError("open segment", err)
+		if g.f, err = s.fs.OpenFile(g.path, os.O_RDONLY, 0); err == nil {
+			g.size, err = fileSize(g.f)
 		}
-		if g.size, err = fileSize(g.f); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return list[:i], nil // sealed just now; the count will tell
+		}
+		if err != nil {
 			closeAll(list)
-			return ioError("open segment", err)
+			return nil, ioError("open segment", err)
 		}
 		g.base = base
 		base += g.size
 	}
-	s.mu.Lock()
-	closeAll(s.list)
-	s.list = list
-	s.mu.Unlock()
-	return nil
+	return list, nil
 }
 
 func closeAll(list []segment) {

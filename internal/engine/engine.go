@@ -75,7 +75,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	id, err := readIdentity(cfg.Dir)
+	id, err := ReadIdentity(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +173,9 @@ func (e *Engine) options(key crypto.Signer) ledger.Options {
 
 const identityFile, keyFile = "identity.json", "log.key"
 
-func readIdentity(dir string) (Identity, error) {
+// ReadIdentity reads what a verifier pins of the log in dir; not_initialised
+// when there is none.
+func ReadIdentity(dir string) (Identity, error) {
 	b, err := os.ReadFile(filepath.Join(dir, identityFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return Identity{}, gov.Errorf(gov.KindNotFound, "not_initialised", "there is no govern log in %s", dir).WithHint("govern init")

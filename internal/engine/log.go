@@ -101,7 +101,7 @@ func Init(ctx context.Context, repo Repo, req InitRequest) (Identity, error) {
 	if req.Clock == nil {
 		req.Clock = SystemClock{}
 	}
-	if _, err := readIdentity(req.Dir); gov.KindOf(err) != gov.KindNotFound {
+	if _, err := ReadIdentity(req.Dir); gov.KindOf(err) != gov.KindNotFound {
 		if err != nil {
 			return Identity{}, err
 		}

@@ -34,6 +34,8 @@ type Repo interface {
 	TakesBack(ctx context.Context, base, head, mergedBase, mergedHead string) (bool, error)
 	// Contains tells whether ancestor is in the history of commit.
 	Contains(ctx context.Context, commit, ancestor string) (bool, error)
+	// IsMerge tells whether a commit has more than one parent.
+	IsMerge(ctx context.Context, commit string) (bool, error)
 	// DefaultBranch is the branch that changes aim at: its name, and the ref to
 	// compare with in this repository.
 	DefaultBranch(ctx context.Context) (name, ref string, err error)

@@ -97,3 +97,12 @@ func (r Repo) Branches(ctx context.Context) ([]engine.Branch, error) {
 	}
 	return out, nil
 }
+
+// IsMerge tells whether a commit has more than one parent.
+func (r Repo) IsMerge(ctx context.Context, commit string) (bool, error) {
+	_, err := r.Resolve(ctx, commit+"^2")
+	if gov.KindOf(err) == gov.KindNotFound {
+		return false, nil
+	}
+	return err == nil, err
+}

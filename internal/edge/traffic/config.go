@@ -23,7 +23,7 @@ type Config struct {
 	// dropped and written anew.
 	TrustedProxies []netip.Prefix
 
-	Window   time.Duration // length of a window; default 15 s
+	Window   time.Duration // length of a window, at most a day; default 15 s
 	Keep     int           // closed windows kept for readers; default 960, four hours
 	FirstSeq int           // number of the first window; default 1
 	LimitsMS []int         // limits of the slow counters; ascending, at most 8; default 500, 1000
@@ -70,6 +70,9 @@ func (c Config) withDefaults() (Config, error) {
 		if *d.value == 0 {
 			*d.value = d.def
 		}
+	}
+	if c.Window > 24*time.Hour {
+		return c, badConfig("a window of %s is longer than a day", c.Window)
 	}
 	if c.Keep < 0 || c.FirstSeq < 0 {
 		return c, badConfig("the number of kept windows and the first number must not be negative")

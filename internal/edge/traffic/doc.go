@@ -2,7 +2,7 @@
 // came of it. It holds the Driver interface that every actuator of a canary's
 // weight fulfils, and Proxy, the reverse proxy that govern brings along.
 //
-// # Promises
+// It promises:
 //
 //   - Level-triggered: Set says "the weight is 5", never "5 more". Saying it
 //     again changes nothing but the lease.
@@ -16,8 +16,6 @@
 //     the weight its window names.
 //   - A client that leaves is never an error of the upstream.
 //   - Bodies are streamed, never held; upgrades, HTTP/2 and trailers pass.
-//
-// # Never does
 //
 // It never judges a canary, never raises a weight by itself, never retries a
 // request on the other upstream, never reads proxy settings from the

@@ -178,6 +178,7 @@ func TestReadersDoNotDisturbEachOther(t *testing.T) {
 func TestConfigIsChecked(t *testing.T) {
 	for name, c := range map[string]Config{
 		"negative window":   {Window: -1},
+		"a day and more":    {Window: 25 * time.Hour},
 		"negative lease":    {Lease: -1},
 		"negative keep":     {Keep: -1},
 		"limits descend":    {LimitsMS: []int{1000, 500}},
@@ -238,6 +239,36 @@ func TestNewCandidateStartsAtZero(t *testing.T) {
 	}
 	if canary != 0 || retired != 1 {
 		t.Fatalf("the old candidate's error counts %d times for the new one, %d times apart", canary, retired)
+	}
+}
+
+func TestWindowsNeverMixWeights(t *testing.T) {
+	// Given requests on all processors and a weight that flips between all and
+	// nothing, no window holds a request that its weight forbids.
+	const flips = 20_000
+	m, clock := testMeter(t, Config{Keep: flips + 10, Lease: time.Hour, Window: time.Hour})
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for !done.Load() {
+				u, _ := m.dispatch()
+				m.record(u, outcome{ended: true})
+			}
+		})
+	}
+	for i := range flips {
+		clock.advance(time.Microsecond)
+		must(t, m.set(100*(i%2), fmt.Sprint(i)))
+	}
+	done.Store(true)
+	wg.Wait()
+	ws, err := m.windows(0)
+	must(t, err)
+	for _, w := range ws {
+		if w.Weight == 0 && w.Canary.Dispatched > 0 || w.Weight == 100 && w.Baseline.Dispatched > 0 {
+			t.Fatalf("window %d has weight %d and dispatched %d and %d", w.Seq, w.Weight, w.Canary.Dispatched, w.Baseline.Dispatched)
+		}
 	}
 }
 
@@ -312,6 +343,9 @@ func TestCountsAreExact(t *testing.T) {
 		for i, w := range ws {
 			if w.Seq != i+1 {
 				rt.Fatalf("window %d is numbered %d", i+1, w.Seq)
+			}
+			if w.Seconds <= 0 || w.Seconds > 1 {
+				rt.Fatalf("window %d is %v s long", w.Seq, w.Seconds)
 			}
 			if w.Weight == 0 && w.Canary.Dispatched > 0 || w.Weight == 100 && w.Baseline.Dispatched > 0 {
 				rt.Fatalf("requests were dispatched against the weight: %+v", w)

@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -229,6 +230,26 @@ func TestClientsThatLeaveAreNoErrors(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestBrokenUploadIsTheClientsFault(t *testing.T) {
+	// Given a client that stays but sends a body that cannot be read.
+	r := newRig(t, Config{})
+	r.allTo(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	conn, err := net.Dial("tcp", r.Addr().String())
+	must(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n")
+	must(t, err)
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	must(t, err)
+	if res.StatusCode != 400 {
+		t.Errorf("answered %d", res.StatusCode)
+	}
+	canary, _, _ := r.totals()
+	if d := cmp.Diff(Arm{Dispatched: 1, Completed: 1, ClientAborted: 1, Slow: slow(0, 0)}, canary); d != "" {
+		t.Error(d)
 	}
 }
 

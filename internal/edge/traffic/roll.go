@@ -62,11 +62,13 @@ func (m *meter) closeWindow(at int64, r *routes) {
 
 	p95 := m.quantiles()
 	start := m.ring.start
-	at = max(at, start)
-	m.ring.start = at
-	if at == start && total == ([arms]counts{}) {
-		return
+	if at <= start {
+		if total == ([arms]counts{}) {
+			return
+		}
+		at = start + 1 // no time has passed, and yet something happened: a window needs a length
 	}
+	m.ring.start = at
 	w := Window{
 		Seconds:  time.Duration(at - start).Seconds(),
 		Weight:   old.weight,

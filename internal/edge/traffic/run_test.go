@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/websocket"
+
 	"github.com/governhq/govern/internal/gov"
 )
 
@@ -187,5 +189,28 @@ func TestStopDrains(t *testing.T) {
 				t.Errorf("the client in flight got %v", err)
 			}
 		})
+	}
+}
+
+func TestStopCutsUpgradedConnections(t *testing.T) {
+	p, err := New(Config{DrainTimeout: 20 * time.Millisecond})
+	must(t, err)
+	s := serve(t, websocket.Handler(func(c *websocket.Conn) { _, _ = io.Copy(c, c) }))
+	must(t, p.SetUpstreams(Upstreams{Stable: s.URL}))
+	must(t, p.Start(t.Context()))
+	c, err := websocket.Dial("ws://"+p.Addr().String(), "", "http://a")
+	must(t, err)
+	defer c.Close()
+	must(t, websocket.Message.Send(c, "hello"))
+	var echo string
+	must(t, websocket.Message.Receive(c, &echo))
+	if err := p.Stop(t.Context()); gov.CodeOf(err) != "drain_cut" {
+		t.Errorf("Stop: %v", err)
+	}
+	if n := p.meter.active(); n != 0 {
+		t.Errorf("%d requests outlived Stop", n)
+	}
+	if err := websocket.Message.Receive(c, &echo); err == nil {
+		t.Error("the connection still works")
 	}
 }

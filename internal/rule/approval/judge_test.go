@@ -198,6 +198,9 @@ func TestPeopleAndRoles(t *testing.T) {
 		{"one person for two roles", nil, []gov.Recorded{says("carol", "owner"), says("carol", "security_lead")}, "review/owner=missing review/security_lead=satisfied", "carol:same_person"},
 		{"two keys of one person", nil, []gov.Recorded{says("carol", "owner"), says("carol", "security_lead", func(s *gov.Recorded) { s.Key = "SHA256:carol-sk" })}, "review/owner=missing review/security_lead=satisfied", "carol:same_person"},
 		{"delegate and delegator are one", func(f *Facts) { f.Authors = []string{"erin"}; f.Wants[0].Eligible = []string{"alice"} }, []gov.Recorded{says("alice", "owner"), says("dora", "security_lead")}, "review/owner=missing review/security_lead=satisfied", "alice:same_person"},
+		{"one person for two roles of the registry", func(f *Facts) {
+			f.Wants = append(f.Wants[1:], Want{ID: "review/architecture_lead", Stage: "review", Role: "architecture_lead"})
+		}, []gov.Recorded{says("carol", "security_lead"), says("carol", "architecture_lead")}, "review/security_lead=satisfied review/architecture_lead=missing", "carol:same_person"},
 		{"people are moved to where they are needed", nil, []gov.Recorded{says("carol", "owner"), says("carol", "security_lead"), says("bob", "security_lead")}, "review/owner=satisfied review/security_lead=satisfied", ""},
 		{"one owner covers his groups", groups, []gov.Recorded{approveOwen, says("bob", "security_lead")}, "review/owner/a=satisfied review/owner/b=satisfied review/security_lead=satisfied", ""},
 		{"an owner covers only his groups", groups, []gov.Recorded{says("carol", "owner"), says("bob", "security_lead")}, "review/owner/a=missing review/owner/b=satisfied review/security_lead=satisfied", ""},

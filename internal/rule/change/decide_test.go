@@ -153,6 +153,7 @@ func TestDecide(t *testing.T) {
 		{"merged after a rejection took the permission back", []step{p, gate, {statement(1, gov.DecideReject), ok}, merge}, "change.merged review.due", Merge},
 		{"merged after a revocation took the permission back", []step{p, gate, {statement(1, gov.DecideRevoke), ok}, merge}, "change.merged review.due", Merge},
 		{"merged with another tree", []step{p, gate, {moved(carried), ok}, {ConfirmMerge{Revision: carried, Commit: "m", Ref: "refs/heads/main"}, now}}, "change.merged review.due", Merge},
+		{"merged with a tree that was never shown", []step{p, gate, {ConfirmMerge{Revision: carried, Commit: "m", Ref: "refs/heads/main"}, now}}, "change.merged review.due", Merge},
 		{"merged on another branch", []step{p, gate, {ConfirmMerge{Revision: rev, Commit: "m", Ref: "refs/heads/x"}, now}}, "change.merged review.due", Merge},
 		{"merged though withdrawn", []step{p, gate, {Withdraw{"alice"}, ok}, merge}, "change.merged review.due", Merge},
 		{"withdrawn", []step{p, {Withdraw{"owen"}, ok}}, "change.withdrawn", Closed},

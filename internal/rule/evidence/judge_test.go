@@ -29,7 +29,7 @@ func base(wants ...Want) Facts {
 		Now: noon, Change: "CHANGE-7", Tree: tree, Revision: content, Authors: []string{"alice"}, Checks: wants,
 		People: []gov.Person{
 			member("alice", gov.Human, "architecture_lead"), member("erin", gov.Human, "architecture_lead"), member("bob", gov.Human, "security_lead", "ci"),
-			member("ci", gov.Service, "ci"), member("scanner", gov.Service, "security_scan"), member("bot", gov.Agent, "ci"),
+			member("ci", gov.Service, "ci"), member("scanner", gov.Service, "security_scan"), member("bot", gov.Agent, "ci", "architecture_lead"),
 		},
 	}
 }
@@ -248,6 +248,7 @@ func TestOtherChecks(t *testing.T) {
 		{"architecture: finding in another role", arch, []gov.Recorded{archTool, finding(func(s *gov.Recorded) { s.Signer, s.Key, s.Role = "bob", "SHA256:bob", "security_lead" })}, gov.Missing},
 		{"architecture: finding in a role not held", arch, []gov.Recorded{archTool, finding(func(s *gov.Recorded) { s.Signer, s.Key = "bob", "SHA256:bob" })}, gov.Missing},
 		{"architecture: finding by a service", arch, []gov.Recorded{archTool, finding(func(s *gov.Recorded) { s.SignerKind = gov.Service })}, gov.Missing},
+		{"architecture: finding by an agent recorded as human", arch, []gov.Recorded{archTool, finding(func(s *gov.Recorded) { s.Signer, s.Key = "bot", "SHA256:bot" })}, gov.Missing},
 		{"architecture: finding without words", arch, []gov.Recorded{archTool, finding(func(s *gov.Recorded) { s.Explained = false })}, gov.Missing},
 		{"architecture: finding without a touch", Want{Kind: KindArchitectureReview, Presence: true}, []gov.Recorded{archTool, finding()}, gov.Failed},
 		{"architecture: finding against", arch, []gov.Recorded{archTool, finding(func(s *gov.Recorded) { s.Evidence = &gov.Evidence{Findings: 1} })}, gov.Failed},

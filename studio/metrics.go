@@ -35,7 +35,7 @@ type requestKey struct {
 
 type histogram struct {
 	counts []uint64 // one a bucket, and one above the last; not cumulative
-	sum    float64
+	sum    time.Duration
 	total  uint64
 }
 
@@ -63,7 +63,7 @@ func (m *metrics) observe(path string, status int, took time.Duration) {
 	h := m.latencies[path]
 	i, _ := slices.BinarySearch(buckets, took.Seconds())
 	h.counts[i]++
-	h.sum += took.Seconds()
+	h.sum += took
 	h.total++
 }
 
@@ -110,7 +110,7 @@ func (m *metrics) text() string {
 			fmt.Fprintf(&b, "studio_request_duration_seconds_bucket{path=%q,le=\"%s\"} %d\n", path, number(edge), below)
 		}
 		fmt.Fprintf(&b, "studio_request_duration_seconds_bucket{path=%q,le=\"+Inf\"} %d\n", path, h.total)
-		fmt.Fprintf(&b, "studio_request_duration_seconds_sum{path=%q} %s\n", path, number(h.sum))
+		fmt.Fprintf(&b, "studio_request_duration_seconds_sum{path=%q} %s\n", path, number(h.sum.Seconds()))
 		fmt.Fprintf(&b, "studio_request_duration_seconds_count{path=%q} %d\n", path, h.total)
 	}
 	head("studio_feedback_total", "counter", "Ratings received.")

@@ -9,11 +9,11 @@ import (
 )
 
 // Bounds of an expression. The cost is CEL's own measure, about one unit for
-// a step; the limit is reached within a second and leaves room for a look at
-// each of 100,000 paths. What goes beyond it counts as not evaluated.
+// a step; the limit is reached within about a second and leaves room for a look
+// at each of 100,000 paths. What goes beyond it counts as not evaluated.
 const (
 	maxExpression = 4096
-	maxCost       = 5_000_000
+	maxCost       = 2_000_000
 	maxRules      = 256
 )
 
@@ -52,7 +52,7 @@ func newEnv() (*cel.Env, error) {
 		cel.ParserExpressionSizeLimit(maxExpression),
 		cel.ParserRecursionLimit(64),
 		cel.Function("glob", cel.MemberOverload("string_glob_string",
-			[]*cel.Type{cel.StringType, cel.StringType}, cel.BoolType, cel.BinaryBinding(celGlob))),
+			[]*cel.Type{cel.StringType, cel.StringType}, cel.BoolType, cel.BinaryBinding(globs{}.match))),
 	}
 	for _, v := range Variables {
 		opts = append(opts, cel.Variable(v.Name, variableTypes[v.Type]))
@@ -60,17 +60,27 @@ func newEnv() (*cel.Env, error) {
 	return cel.NewEnv(opts...)
 }
 
-func celGlob(path, pattern ref.Val) ref.Val {
+// globs keeps the patterns that one environment has compiled. An environment
+// belongs to one call of Plan or Validate, and so to one goroutine.
+type globs map[string]Pattern
+
+func (g globs) match(path, pattern ref.Val) ref.Val {
 	s, ok1 := path.Value().(string)
-	p, ok2 := pattern.Value().(string)
+	text, ok2 := pattern.Value().(string)
 	if !ok1 || !ok2 {
 		return types.NewErr("glob takes a path and a pattern")
 	}
-	compiled, err := CompilePattern(p)
-	if err != nil {
-		return types.NewErr("glob: %s", err.Error())
+	p, ok := g[text]
+	if !ok {
+		var err error
+		if p, err = CompilePattern(text); err != nil {
+			return types.NewErr("glob: %s", err.Error())
+		}
+		if len(g) < maxRules {
+			g[text] = p
+		}
 	}
-	return types.Bool(compiled.Match(s))
+	return types.Bool(p.Match(s))
 }
 
 // condition is a compiled expression; the zero value always holds.

@@ -20,7 +20,7 @@ import (
 // that grows with the square of the keys in one mapping and of the nesting;
 // these keep it below a second.
 const (
-	maxTokens = 50_000
+	maxTokens = 20_000
 	maxNested = 32  // flow collections around a value, or dashes on one line
 	maxColumn = 400 // where a dash or a key may stand
 )

@@ -75,6 +75,9 @@ func (pl *planner) start() *fault {
 // and a Problem.
 func unusable(f Facts, bad *fault) Answer {
 	f.Policy = Default()
+	if own := f.Policy.check(); own != nil {
+		panic("policy: the built-in policy is none: " + own.msg) // would never end otherwise
+	}
 	a := Plan(f)
 	a.Policy, a.Enforced, a.Governed, a.Solo = "", true, true, false
 	a.Problems = append(a.Problems, Problem{

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	pathpkg "path"
@@ -138,8 +139,9 @@ func (p Policy) checkOwners() *fault {
 	return nil
 }
 
+// message is the sentence of an error, without its code.
 func message(err error) string {
-	if e, ok := err.(*gov.Error); ok { //nolint:errorlint // made one line above
+	if e, ok := errors.AsType[*gov.Error](err); ok {
 		return e.Message
 	}
 	return err.Error()

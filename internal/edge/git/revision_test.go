@@ -167,11 +167,12 @@ func TestWhatTheDigestsLeaveOut(t *testing.T) {
 			r.write(own+"statements/"+hash+".json", "{}")
 			_ = os.Chmod(filepath.Join(r.dir, own+"statements/"+hash+".json"), 0o755)
 		}, false, false},
-		"statement of another":       {func(r *repo) { r.write(other+"statements/"+hash+".json", "{}") }, false, true},
-		"statement of no valid id":   {func(r *repo) { r.write("changes/CHANGE-01/statements/"+hash+".json", "{}") }, false, false},
-		"statement outside changes":  {func(r *repo) { r.write("x/changes/CHANGE-1/statements/"+hash+".json", "{}") }, false, false},
-		"a file beside the metadata": {func(r *repo) { r.write(own+"notes.md", "x") }, false, false},
-		"a touched file":             {func(r *repo) { r.edit("src/a.txt", "a 2", "a two") }, false, false},
+		"statement of another":              {func(r *repo) { r.write(other+"statements/"+hash+".json", "{}") }, false, true},
+		"statement of no valid id":          {func(r *repo) { r.write("changes/CHANGE-01/statements/"+hash+".json", "{}") }, false, false},
+		"statement outside changes":         {func(r *repo) { r.write("x/changes/CHANGE-1/statements/"+hash+".json", "{}") }, false, false},
+		"a file beside the metadata":        {func(r *repo) { r.write(own+"notes.md", "x") }, false, false},
+		"an untouched file made executable": {func(r *repo) { _ = os.Chmod(filepath.Join(r.dir, "README"), 0o755) }, false, false},
+		"a touched file":                    {func(r *repo) { r.edit("src/a.txt", "a 2", "a two") }, false, false},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -217,6 +218,28 @@ func TestApprovalsOfAnotherChangeCount(t *testing.T) {
 	}
 	if a.Revision.Tree != b.Revision.Tree {
 		t.Error("approvals of another change changed the tree digest")
+	}
+}
+
+// The same two texts in both files: only the own one is unchanged by approvals.
+func TestSameApprovalsInTwoFiles(t *testing.T) {
+	r := newRepo(t)
+	write := func(extra string) string {
+		r.write(MetadataPath("CHANGE-1"), metadata("CHANGE-1", extra))
+		r.write(MetadataPath("CHANGE-2"), metadata("CHANGE-1", extra))
+		return r.commit("both")
+	}
+	base := write("")
+	head := write(`, "approvals": []`)
+	c := must(r.open().Between(t.Context(), base, head, "CHANGE-1"))(t)
+	if len(c.Paths) != 1 || c.Paths[0].Path != MetadataPath("CHANGE-2") {
+		t.Errorf("touched %v", c.Paths)
+	}
+	r.git("update-index", "--chmod=+x", "README")
+	r.git("commit", "-q", "-m", "mode only")
+	m := must(r.open().Between(t.Context(), head, r.head(), "CHANGE-1"))(t)
+	if len(m.Paths) != 1 || m.Paths[0].NewMode != "100755" {
+		t.Errorf("a change of mode touches %v", m.Paths)
 	}
 }
 

@@ -18,7 +18,7 @@ const (
 	CmdResume   CommandType = "resume"           // By
 	CmdAbort    CommandType = "abort"            // By, Reason; Change for one in the queue
 	CmdPromote  CommandType = "promote"          // Statement, for what is held
-	CmdRollback CommandType = "rollback"         // By, Reason; after the merge it restores what was stable before
+	CmdRollback CommandType = "rollback"         // By, Reason; after the merge it restores what was stable before, by Plan if given
 	CmdUnblock  CommandType = "unblock"          // Statement naming the artifact
 	CmdRevision CommandType = "revision_changed" // Change, Revision: the new one
 	CmdRejected CommandType = "rejected"         // Change, Reason: a reject or revoke that counts

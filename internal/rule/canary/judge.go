@@ -373,8 +373,8 @@ func (c Config) satisfaction(s Watch) Measure {
 		m.Text = "no criterion asks for the satisfaction score"
 		return m
 	}
-	x := s.Score / float64(s.Scored)
-	m.Value, m.Text = &x, fmt.Sprintf("the satisfaction score was %s", num(tidy(x)))
+	x := tidy(s.Score / float64(s.Scored))
+	m.Value, m.Text = &x, fmt.Sprintf("the satisfaction score was %s", num(x))
 	if asked && s.Scored < c.MinRequests {
 		m.State = Short
 		m.Text += fmt.Sprintf(" on %d requests; at least %d are needed", s.Scored, c.MinRequests)

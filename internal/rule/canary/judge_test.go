@@ -94,6 +94,7 @@ func TestJudge(t *testing.T) {
 		{"slowness counted at a looser limit", nil, series(1, func(w *Window) { w.Canary.Slow = map[string]int64{"2000": 6} }), Rollback, CodeOver, 1, 1, ""},
 		{"throughput", nil, series(1, completed(89)), Rollback, CodeOver, 1, 1, "89 of 100 dispatched"},
 		{"throughput at the limit", nil, series(60, completed(90)), Promote, CodeMet, 60, 60, ""},
+		{"throughput at a limit that binary numbers miss", func(c *Config) { c.Strategy.RollbackThresholds.ThroughputDegradation = 0.3 }, series(60, completed(70)), Promote, CodeMet, 60, 60, ""},
 		{"throughput as bad as the baseline's", nil, series(60, completed(80), func(w *Window) { w.Baseline.Completed = ptr(int64(1520)) }), Promote, CodeMet, 60, 60, ""},
 		{"hangs", nil, then(series(10), 5, func(w *Window) {
 			w.Canary = Counts{Dispatched: ptr(int64(100)), Completed: ptr(int64(0))}

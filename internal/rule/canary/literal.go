@@ -131,7 +131,7 @@ func (c Config) byShare(p Pair) Measure {
 	if s.Base == 0 {
 		return Measure{Metric: Throughput, State: Unknown, Limit: limit, Text: "throughput was not measured"}
 	}
-	x := 1 - float64(s.Got)/s.Expected
+	x := tidy(1 - float64(s.Got)/s.Expected)
 	m := Measure{Metric: Throughput, State: Within, Value: &x, Limit: limit, Count: s.Got, Of: int64(s.Expected)}
 	m.Text = fmt.Sprintf("%d requests were served where the weight lets expect %d (%s fewer); limit %s",
 		s.Got, m.Of, percent(max(0, x), limit), perCent(limit))
@@ -161,5 +161,5 @@ func degradation(canary, base Side, least int64) float64 {
 	if ref == 0 {
 		return 0
 	}
-	return 1 - share(canary.Completed, canary.Dispatched)/ref
+	return tidy(1 - share(canary.Completed, canary.Dispatched)/ref)
 }

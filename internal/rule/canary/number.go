@@ -18,8 +18,8 @@ func percent(share, limit float64) string {
 	return num(float64(100*share)) + " %"
 }
 
-// tidy drops the last bits that multiplying by a hundred leaves behind, so
-// that 0.07 prints as 7.
+// tidy keeps twelve digits and drops what binary arithmetic leaves behind them,
+// so that 70 of 100 is 0.3 less than all and not a little more.
 func tidy(x float64) float64 {
 	y, err := strconv.ParseFloat(strconv.FormatFloat(x, 'g', 12, 64), 64)
 	if err != nil {

@@ -89,10 +89,10 @@ func (d *decision) rollback(c Command) error {
 	reason := reasonOr(c.Reason, "a person asked for it")
 	switch {
 	case r == nil:
-		return d.restore(c.By, reason)
+		return d.restore(c, reason)
 	case r.Phase == Settling && r.Kind == Rollout:
 		d.say(EvFinished, c.By, "interrupted by a rollback")
-		return d.restore(c.By, reason)
+		return d.restore(c, reason)
 	case r.Phase == Reverting || r.Phase == Settling:
 		d.repeat()
 		return nil

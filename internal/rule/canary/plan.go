@@ -35,6 +35,10 @@ type Plan struct {
 	// before it rolls back; default 24 h.
 	FinalSeconds float64 `json:"final_seconds,omitempty"`
 
+	// RestoreSeconds is how long a version restored after a merge must be seen
+	// without exceeding a limit; default 300.
+	RestoreSeconds float64 `json:"restore_seconds,omitempty"`
+
 	// SilentSeconds is how long no window may come before the step freezes;
 	// default 120.
 	SilentSeconds float64 `json:"silent_seconds,omitempty"`
@@ -50,7 +54,7 @@ func (p Plan) WithDefaults() Plan {
 	for _, f := range []struct {
 		x *float64
 		d float64
-	}{{&p.FinalSeconds, 24 * 3600}, {&p.SilentSeconds, 120}, {&p.PageSeconds, 300}} {
+	}{{&p.FinalSeconds, 24 * 3600}, {&p.RestoreSeconds, 300}, {&p.SilentSeconds, 120}, {&p.PageSeconds, 300}} {
 		if *f.x == 0 {
 			*f.x = f.d
 		}
@@ -99,7 +103,7 @@ func (p Plan) Validate() error {
 	if err := p.Judge.Validate(); err != nil {
 		return err
 	}
-	for _, x := range []float64{p.FinalSeconds, p.SilentSeconds, p.PageSeconds} {
+	for _, x := range []float64{p.FinalSeconds, p.RestoreSeconds, p.SilentSeconds, p.PageSeconds} {
 		if outside(x, 0, maxMinutes*60) {
 			return planError("a duration is negative, not finite or longer than a year")
 		}

@@ -104,26 +104,41 @@ func (d *decision) mayStart(c Command, retry bool) *gov.Error {
 
 // restore goes back to what was stable before a merge: it is deployed, found
 // healthy, identified, gets all traffic at once, and must do without exceeding
-// a limit for five observed minutes.
-func (d *decision) restore(by, reason string) error {
+// a limit for RestoreSeconds. The command's plan, where it has one, gives the
+// limits and durations.
+func (d *decision) restore(c Command, reason string) error {
 	prev := d.s.Previous
 	if prev == nil || d.s.Stable == nil {
 		return gov.Errorf(gov.KindConflict, "nothing_to_roll_back", "nothing is rolling out on %s and nothing older is known", d.s.Target).
 			WithHint("govern rollout history")
 	}
-	s := Default()
-	s.PromotionCriteria = nil
-	plan := Plan{
-		Steps: []Step{{Name: "restored", Kind: StepTraffic, Weight: 100, Seconds: restoreSeconds}},
-		Judge: Config{Strategy: s, Absent: map[string]string{Throughput: "there is no baseline beside a restored version", Latency: "a restored version is judged by its health and errors"}},
+	plan := Plan{Judge: Config{Strategy: Default()}}
+	if c.Plan != nil {
+		plan = *c.Plan
+	}
+	plan = plan.restoring()
+	if err := plan.Validate(); err != nil {
+		return err
 	}
 	d.emit(EvStarted, Started{
 		Kind: Restore, Attempt: d.s.Attempts + 1, Change: prev.Change, Revision: prev.Revision, Artifact: prev.Artifact,
-		Plan: plan.WithDefaults(), Reason: reason, By: by, At: d.now,
+		Plan: plan, Reason: reason, By: c.By, At: d.now,
 	})
-	d.page("restore", fmt.Sprintf("going back to %s %s: %s", prev.Artifact.Name, prev.Artifact.Digest.Short(), clip(reason)))
+	d.page("restore", fmt.Sprintf("going back to %s %s: %s", prev.Artifact.Name, prev.Artifact.Digest.Short(), reason))
 	return nil
 }
 
-// restoreSeconds is how long a restored version must be seen healthy.
-const restoreSeconds = 300
+// restoring is p with the one step of a way back after a merge. What was good
+// before need not earn a promotion: only the limits stand.
+func (p Plan) restoring() Plan {
+	p = p.WithDefaults()
+	p.Steps = []Step{{Name: "restored", Kind: StepTraffic, Weight: 100, Seconds: p.RestoreSeconds}}
+	p.Judge.Strategy.Enabled = false // no canary: all traffic at once
+	p.Judge.Strategy.PromotionCriteria = nil
+	p.Judge.ModelChange = false
+	p.Judge.Absent = map[string]string{
+		Throughput: "there is no baseline beside a restored version",
+		Latency:    "a restored version was fast enough before",
+	}
+	return p
+}

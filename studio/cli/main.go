@@ -117,17 +117,13 @@ func exitCode(err error) int {
 type flags struct {
 	*flag.FlagSet
 	usage string
+	out   io.Writer // for help that was asked for
 }
 
 func newFlags(e env, name, usage string) *flags {
-	f := &flags{FlagSet: flag.NewFlagSet("studio "+name, flag.ContinueOnError), usage: usage}
+	f := &flags{FlagSet: flag.NewFlagSet("studio "+name, flag.ContinueOnError), usage: usage, out: e.stdout}
 	f.SetOutput(io.Discard)
-	f.Usage = func() {
-		f.SetOutput(e.stdout)
-		fmt.Fprintf(e.stdout, "usage: %s\n\n", usage)
-		f.PrintDefaults()
-		f.SetOutput(io.Discard)
-	}
+	f.Usage = func() {}
 	return f
 }
 
@@ -137,6 +133,9 @@ func (f *flags) parse(args []string, want int) ([]string, error) {
 	for {
 		if err := f.Parse(args); err != nil {
 			if errors.Is(err, flag.ErrHelp) {
+				fmt.Fprintf(f.out, "usage: %s\n\n", f.usage)
+				f.SetOutput(f.out)
+				f.PrintDefaults()
 				return nil, err
 			}
 			return nil, f.wrong(err.Error())

@@ -78,13 +78,13 @@ func refuted(a Action, c Confirm) string {
 	case !c.OK && c.Reason == "":
 		return "it failed without a reason"
 	case !c.OK:
-		return c.Reason
+		return cut(c.Reason, maxReason)
 	case a.Do == DoSetWeight && c.Weight == nil:
 		return "the weight was not read back"
 	case a.Do == DoSetWeight && *c.Weight != a.Weight:
 		return fmt.Sprintf("the weight reads %d, not %d", *c.Weight, a.Weight)
 	case a.Do == DoIdentify && c.Digest != a.Candidate.Digest:
-		return fmt.Sprintf("what answers says it is %q, not %s", clip(string(c.Digest)), a.Candidate.Digest)
+		return fmt.Sprintf("what answers says it is %q, not %s", cut(string(c.Digest), 80), a.Candidate.Digest)
 	}
 	return ""
 }
@@ -111,11 +111,11 @@ func (d *decision) failed(a Action, why string) {
 	try := r.Intent.Try
 	final := try >= tries[a.Do]
 	wait := time.Duration(min(30, 1<<min(try-1, 5))) * time.Second
-	d.emit(EvFailed, ActionFailed{r.Attempt, r.Intent.Key, try, clip(why), d.now.Add(wait), d.now})
+	d.emit(EvFailed, ActionFailed{r.Attempt, r.Intent.Key, try, why, d.now.Add(wait), d.now})
 	if !final {
 		return
 	}
-	stuck := fmt.Sprintf("%s failed %d times: %s", a.Do, try, clip(why))
+	stuck := fmt.Sprintf("%s failed %d times: %s", a.Do, try, why)
 	switch {
 	case a.Do == DoUndeploy: // it has no traffic any more: leave it and say so
 		d.page("undeploy", stuck)

@@ -63,7 +63,8 @@ type Report struct {
 }
 
 // Work is the data of every effect: what the actuator has to bring about.
-// set_weight is a level: Candidate gets Weight per cent, Stable the rest.
+// set_weight is a level: Candidate gets Weight per cent, Stable the rest; at 0
+// the Candidate need not be there or be named.
 type Work struct {
 	Attempt   int          `json:"attempt"`
 	Change    gov.ChangeID `json:"change,omitempty"`

@@ -148,10 +148,15 @@ func digits(s string) (head, tail string) {
 	return s[:n], s[n:]
 }
 
-// clip keeps foreign text in messages short.
-func clip(s string) string {
-	if len(s) <= 40 {
+// clip keeps foreign words in messages short.
+func clip(s string) string { return cut(s, 40) }
+
+// cut keeps reasons short enough for an event.
+func cut(s string, n int) string {
+	if len(s) <= n {
 		return s
 	}
-	return strings.ToValidUTF8(s[:40], "") + "…"
+	return strings.ToValidUTF8(s[:n], "") + "…"
 }
+
+const maxReason = 400 // bytes of a reason in an event

@@ -13,7 +13,7 @@ func level(s State) (gov.Effect, bool) {
 		return gov.Effect{}, false
 	}
 	w := Work{Attempt: s.Attempts, Stable: s.Stable.Artifact}
-	if r := s.Run; r != nil && r.Phase != Settling {
+	if r := s.Run; r != nil && r.Began && r.Phase != Settling {
 		w.Change, w.Candidate, w.Weight = r.Change, r.Artifact, r.Weight
 	}
 	return gov.Effect{

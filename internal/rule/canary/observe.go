@@ -27,7 +27,7 @@ func (d *decision) report(c Command) error {
 		return missing(c, "the digest of the statement that carries the report")
 	}
 	rep := *c.Report
-	rep.Reason = clip(rep.Reason)
+	rep.Reason = cut(rep.Reason, maxReason)
 	d.emit(EvReported, Reported{r.Attempt, rep})
 	if !rep.Passed {
 		d.revert(ByReport, reasonOr(rep.Reason, rep.Step+" did not pass"), c.By)

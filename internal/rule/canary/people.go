@@ -33,7 +33,7 @@ func (d *decision) pause(c Command) error {
 	if r.Paused {
 		return gov.Errorf(gov.KindConflict, "rollout_paused", "the rollout is paused already").WithHint("govern rollout resume")
 	}
-	d.say(EvPaused, c.By, clip(c.Reason))
+	d.say(EvPaused, c.By, cut(c.Reason, maxReason))
 	return nil
 }
 
@@ -79,7 +79,7 @@ func reasonOr(reason, otherwise string) string {
 	if reason == "" {
 		return otherwise
 	}
-	return clip(reason)
+	return cut(reason, maxReason)
 }
 
 // rollback undoes: a running rollout goes back to stable; after the merge the

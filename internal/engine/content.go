@@ -62,6 +62,10 @@ func readLaw(ctx context.Context, repo Repo, commit string) (law, error) {
 	if l.policy, err = policy.Parse(b); err != nil {
 		return l, err
 	}
+	if l.policy.Changes.Dir != "changes" {
+		return l, gov.Errorf(gov.KindInvalid, "policy_changes_dir", "changes.dir is %q, but the digests of this version leave out statements in changes/ only", l.policy.Changes.Dir).
+			WithHint("take the key changes out of %s", policy.Path)
+	}
 	l.digest = l.policy.Digest()
 	if b, err = repo.ReadFile(ctx, commit, l.policy.People); err != nil {
 		if gov.KindOf(err) != gov.KindNotFound {

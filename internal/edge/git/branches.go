@@ -92,3 +92,19 @@ func QuarantineEnv() map[string]string {
 	}
 	return out
 }
+
+// Config gives the value of a configuration key as the user's git sees it, ""
+// when it is not set.
+func (r *Repo) Config(ctx context.Context, key string) (string, error) {
+	out, err := execGit(ctx, call{dir: r.home()}, []string{"config", "--null", "--get", "--", key}, r.remoteEnv())
+	if exitCode(err) == 1 {
+		return "", nil
+	}
+	return strings.TrimSuffix(string(out), "\x00"), err
+}
+
+// Status lists what the work tree has that is not committed, "" when nothing.
+func (r *Repo) Status(ctx context.Context) (string, error) {
+	out, err := r.run(ctx, call{args: []string{"status", "--porcelain", "-z"}, tree: true, dir: r.WorkTree, env: []string{"GIT_WORK_TREE=" + r.WorkTree}})
+	return string(out), err
+}

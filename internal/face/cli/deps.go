@@ -26,6 +26,9 @@ type Workbench interface {
 	// commit.
 	AddFiles(ctx context.Context, branch string, files map[string][]byte, message string) (commit string, err error)
 	HasRemote(ctx context.Context, name string) (bool, error)
+	// UpdateRef moves a full ref from old to new; old "" makes it, new all zeros
+	// deletes it.
+	UpdateRef(ctx context.Context, ref, new, old, reason string) error
 	// Push and Fetch give what the remote side said, line by line.
 	Push(ctx context.Context, remote string, refspecs ...string) ([]string, error)
 	Fetch(ctx context.Context, remote string) error

@@ -276,3 +276,14 @@ func ExampleJudge() {
 	fmt.Println(v.Verdict, "after", v.ObservedMinutes, "minute:", v.Reason)
 	// Output: rollback after 1 minute: 13 of 240 requests failed (5.4 %); limit 1 %
 }
+
+func BenchmarkFold(b *testing.B) {
+	cfg := Config{Strategy: Default()}.WithDefaults()
+	var s Watch
+	w := win(1)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		w.Seq = int64(i + 1)
+		s, _ = cfg.Fold(s, w, true)
+	}
+}

@@ -35,8 +35,21 @@ func add(l *Log, i int) (uint64, error) {
 	if l.Mode() == Audit {
 		return l.AppendLine(context.Background(), auditLine(i))
 	}
-	r, err := l.Append(context.Background(), entry(fmt.Sprint("id-", i), map[gov.Stream]int{"a": 1 + i%2, "b": 1}, nil))
+	e := entry(fmt.Sprint("id-", i), map[gov.Stream]int{"a": 1 + i%2, "b": 1}, nil)
+	if large(i) != "" {
+		e.Body = append(e.Body[:len(e.Body)-1], `,"large":"`+large(i)+`"}`...)
+	}
+	r, err := l.Append(context.Background(), e)
 	return r.Index, err
+}
+
+// large pads a few records so that their batch is no small one, whose sync goes
+// another way.
+func large(i int) string {
+	if i%50 == 3 {
+		return strings.Repeat("y", smallBatch)
+	}
+	return ""
 }
 
 // numberOf is i of the line that add wrote.
@@ -149,6 +162,47 @@ func TestDiskFullThenFree(t *testing.T) {
 		if index, err := add(l, 2); err != nil || index != 1 {
 			t.Fatalf("after space is free again: %d, %v", index, err)
 		}
+		m.mu.Lock()
+		m.faultAt, m.fault = m.ops+1, short
+		m.mu.Unlock()
+		_, err = add(l, 3)
+		wantCode(t, err, "disk_full")
+		if index, err := add(l, 4); err != nil || index != 2 {
+			t.Fatalf("after a short write: %d, %v", index, err)
+		}
+		mustClose(t, l)
+		mustCheck(t, o)
+	}
+}
+
+// TestBothPlacesBeforeAck: no acknowledgement while one place cannot be synced,
+// and none after.
+func TestBothPlacesBeforeAck(t *testing.T) {
+	for _, place := range []string{"first", "second"} {
+		m := newMemFS()
+		o := memOptions(t.TempDir(), m, Governance)
+		l := mustOpen(t, o)
+		add(l, 0)
+		m.mu.Lock()
+		m.noSync = map[string]string{"first": slotsPath(o.Dir, Governance), "second": "/second"}[place]
+		m.mu.Unlock()
+		_, err := add(l, 1)
+		wantCode(t, err, "log_broken")
+		m.mu.Lock()
+		m.noSync = ""
+		m.mu.Unlock()
+		_, err = add(l, 2)
+		wantCode(t, err, "log_broken")
+		if l.Size() != 1 {
+			t.Fatalf("%s: size %d", place, l.Size())
+		}
+		if err := l.Close(); gov.CodeOf(err) != "log_broken" {
+			t.Fatalf("%s: close: %v", place, err)
+		}
+		l = mustOpen(t, o)
+		if r := mustAppend(t, l, entry("id-1", one("a"), nil)); r.Index != 1 || !r.Duplicate {
+			t.Fatalf("%s: the record that was persisted all the same: %+v", place, r)
+		}
 		mustClose(t, l)
 		mustCheck(t, o)
 	}
@@ -168,7 +222,7 @@ func TestTornTail(t *testing.T) {
 		path := activePath(o.Dir, string(mode))
 		before, _ := os.ReadFile(path)
 		// A fourth record that no checkpoint covers.
-		line := auditLine(3)
+		line := auditLine(4)
 		if mode == Governance {
 			line = appendRecord(nil, "id-3", map[gov.Stream]uint64{"a": 6, "b": 4}, []byte(`{"adds":{"a":2,"b":1}}`))
 		}

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -123,7 +121,7 @@ func wantCode(t testing.TB, err error, code string) {
 }
 
 func auditLine(i int) []byte {
-	return fmt.Appendf(nil, `{"n":%d,"operation":"compose_section","text":"%s"}`, i, strings.Repeat("x", i%97))
+	return fmt.Appendf(nil, `{"n":%d,"operation":"compose_section","text":"%s"}`, i, strings.Repeat("x", i%97)+large(i))
 }
 
 func one(s string) map[gov.Stream]int { return map[gov.Stream]int{gov.Stream(s): 1} }
@@ -212,6 +210,3 @@ func TestAuditManyWriters(t *testing.T) {
 		t.Fatalf("report %+v", rep)
 	}
 }
-
-var _ = os.Getenv
-var _ = errors.Is

@@ -44,6 +44,7 @@ var lineCases = []struct {
 	{"U+0000 escape", `{"a":"\u0000"}`, false},
 	{"lone high surrogate", `{"a":"\ud83d"}`, false},
 	{"lone low surrogate", `{"a":"\ude00"}`, false},
+	{"low before low", `{"a":"\ude00\ude00"}`, false},
 	{"high before text", `{"a":"\ud83dxxxxxx"}`, false},
 	{"high before high", `{"a":"\ud83d\ud83d"}`, false},
 	{"bad escape", `{"a":"\x"}`, false},

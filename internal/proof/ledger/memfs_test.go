@@ -27,15 +27,19 @@ type memFS struct {
 	faultAt int // number of the operation that fails; 0 never
 	fault   fault
 	hit     string // what the fault hit
+	noSync  string // every sync of a path with this prefix fails
 }
+
+// sector is what a disk writes as one.
+const sector = 512
 
 // fault is how an operation fails.
 type fault int
 
 const (
-	failed       fault = iota // nothing happened
-	persisted                 // it happened all the same
-	short                     // half of it happened (writes)
+	failed    fault = iota // nothing happened
+	persisted              // it happened all the same
+	short                  // half of it happened (writes)
 	faultEnd
 	noSpaceUntil fault = 100 // every write fails until it is cleared
 )
@@ -67,6 +71,17 @@ func (m *memFS) crash(r *rand.Rand) *memFS {
 	for _, path := range slices.Sorted(keysOf(names)) {
 		f := names[path]
 		g := &memFile{fs: n, id: f.id, disk: slices.Clone(f.disk)}
+		// Sectors that were overwritten and not synced may be there or not.
+		for at := f.lo - f.lo%sector; at < min(len(f.disk), len(f.data)); at += sector {
+			if r.IntN(2) == 0 {
+				continue
+			}
+			for i := at; i < min(at+sector, len(f.disk), len(f.data)); i++ {
+				if f.dirty[i] != 0 {
+					g.disk[i] = f.data[i]
+				}
+			}
+		}
 		// A tail that was appended and not synced may be there in part.
 		if tail := len(f.data) - len(f.disk); tail > 0 {
 			keep := r.IntN(tail + 1)
@@ -103,6 +118,9 @@ func (m *memFS) op(what, path string) (fault, error) {
 	m.ops++
 	if m.fault == noSpaceUntil && what == "write" {
 		return failed, &fs.PathError{Op: what, Path: path, Err: syscall.ENOSPC}
+	}
+	if m.noSync != "" && what == "sync" && strings.HasPrefix(path, m.noSync) {
+		return failed, &fs.PathError{Op: what, Path: path, Err: syscall.EIO}
 	}
 	if m.ops != m.faultAt {
 		return failed, nil

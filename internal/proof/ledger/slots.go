@@ -21,9 +21,9 @@ const (
 // slots is the file of the newest checkpoint, for the one writer. Two slots are
 // overwritten in turn: no new blocks and no rename, hence one cheap sync.
 type slots struct {
-	f    File
-	path string
-	next int // slot to write
+	f     File
+	next  int  // slot to write
+	fresh bool // nothing was ever written
 }
 
 func slotsPath(dir string, mode Mode) string { return filepath.Join(dir, string(mode)+".checkpoint") }
@@ -37,7 +37,7 @@ func openSlots(fsys FS, dir string, mode Mode) (*slots, []byte, error) {
 	if err != nil {
 		return nil, nil, ioError("open checkpoint", err)
 	}
-	s := &slots{f: f, path: path}
+	s := &slots{f: f}
 	if errors.Is(statErr, os.ErrNotExist) {
 		if err := fsys.SyncDir(dir); err != nil {
 			f.Close()
@@ -49,7 +49,7 @@ func openSlots(fsys FS, dir string, mode Mode) (*slots, []byte, error) {
 		f.Close()
 		return nil, nil, err
 	}
-	s.next = 1 - slot
+	s.next, s.fresh = 1-slot, msg == nil
 	return s, msg, nil
 }
 
@@ -77,8 +77,9 @@ func readSlots(f File) (msg []byte, slot int, err error) {
 			msg, slot, size = m, i, c.Size
 		}
 	}
-	// A first write that was torn leaves no intact slot, but also no full one.
-	if msg == nil && n >= slotSize && !blank(b[:]) {
+	// A first write that was torn leaves no intact slot, but also no second one;
+	// put had not returned.
+	if msg == nil && n > slotSize && !blank(b[:]) {
 		return nil, 1, gov.Errorf(gov.KindIntegrity, "checkpoint_damaged", "the file of the signed checkpoint is damaged").
 			WithHint("restore it from the second place or a backup")
 	}
@@ -96,7 +97,8 @@ func openSlot(b []byte) []byte {
 	return bytes.Clone(bytes.TrimRight(b[:slotNote], "\x00"))
 }
 
-// put writes a note and returns when it is durable.
+// put writes a note and returns when it is durable. The first one goes into
+// both slots, so that a file with one slot only never held a promise.
 func (s *slots) put(msg []byte) error {
 	if len(msg) > slotNote {
 		return gov.Errorf(gov.KindInternal, "checkpoint_too_long", "a checkpoint of %d bytes does not fit its slot", len(msg))
@@ -105,13 +107,19 @@ func (s *slots) put(msg []byte) error {
 	copy(b[:], msg)
 	sum := sha256.Sum256(b[:slotNote])
 	copy(b[slotNote:], sum[:])
-	if _, err := s.f.WriteAt(b[:], int64(s.next)*slotSize); err != nil {
-		return err
+	for range 2 {
+		if _, err := s.f.WriteAt(b[:], int64(s.next)*slotSize); err != nil {
+			return err
+		}
+		if err := s.f.Sync(); err != nil {
+			return err
+		}
+		s.next = 1 - s.next
+		if !s.fresh {
+			break
+		}
+		s.fresh = false
 	}
-	if err := s.f.Sync(); err != nil {
-		return err
-	}
-	s.next = 1 - s.next
 	return nil
 }
 

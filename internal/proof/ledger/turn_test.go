@@ -6,11 +6,14 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/governhq/govern/internal/gov"
 )
@@ -130,8 +133,16 @@ func TestForgedTurns(t *testing.T) {
 	// Signed by the thief alone, with the true key named.
 	true1, _ := VerifierKey(testOrigin, pubOf(1))
 	evil, _ := VerifierKey(testOrigin, pubOf(66))
-	half := fmt.Sprintf("%s\n%s\n1\n%s\n%s\n", keyHeader, testOrigin, true1, evil)
-	for i, text := range []string{forged, half + "\n" + strings.SplitN(forged, "\n\n", 2)[1], "govern-log-key/v1\n"} {
+	half := func(index int, by *keySigner) string {
+		text := fmt.Sprintf("%s\n%s\n%d\n%s\n%s\n", keyHeader, testOrigin, index, true1, evil)
+		msg, err := note.Sign(&note.Note{Text: text}, by)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(msg)
+	}
+	right, _ := newSigner(testOrigin, testKey(1))
+	for i, text := range []string{forged, half(1, mine), half(2, right), "govern-log-key/v1\n"} {
 		if _, err := l.AppendLine(t.Context(), fmt.Appendf(nil, `{"i":%d,"n":%q}`, i, text)); err != nil {
 			t.Fatal(err)
 		}
@@ -333,6 +344,57 @@ func TestReaderBesideWriter(t *testing.T) {
 	}
 	if files, _ := filepath.Glob(filepath.Join(o.Dir, "audit-*.log")); len(files) < 3 {
 		t.Fatal("nothing was sealed")
+	}
+}
+
+// hookFS lets a test act right after a directory was listed.
+type hookFS struct {
+	osFS
+	after func()
+}
+
+func (h *hookFS) ReadDir(name string) ([]fs.DirEntry, error) {
+	list, err := h.osFS.ReadDir(name)
+	if after := h.after; after != nil {
+		h.after = nil
+		after()
+	}
+	return list, err
+}
+
+// TestSealedWhileListing seals the active file between a reader's listing and
+// its opening of the files.
+func TestSealedWhileListing(t *testing.T) {
+	o := testOptions(t, Audit)
+	o.SegmentBytes = 500
+	l := mustOpen(t, o)
+	for i := range 3 {
+		add(l, i)
+	}
+	l.sign()
+	hook := &hookFS{}
+	r, err := openReader(hook, o.Dir, Audit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	add(l, 3)
+	l.sign()
+	hook.after = func() {
+		for i := 4; i < 60; i++ {
+			add(l, i)
+		}
+	}
+	if err := r.Refresh(); err != nil {
+		t.Fatal(err)
+	}
+	if g := r.segs.borders(); len(g) < 3 || g[0].first != 0 || !g[0].sealed {
+		t.Fatalf("segments %+v", g)
+	}
+	for i := range uint64(4) {
+		if line, err := r.Line(i); err != nil || numberOf(Audit, line) != int(i) {
+			t.Fatalf("line %d: %s %v", i, line, err)
+		}
 	}
 }
 

@@ -140,11 +140,11 @@ func (r *Repo) branchTip(ctx context.Context, branch string) (string, error) {
 // graft writes the tree of a commit with files put into it, through an index of
 // its own.
 func (r *Repo) graft(ctx context.Context, commit string, paths []string, files map[string][]byte) (string, error) {
-	dir, err := os.MkdirTemp("", "govern-index-")
+	dir, done, err := tempDir()
 	if err != nil {
-		return "", gov.Errorf(gov.KindUnavailable, "temp_dir_unavailable", "a temporary directory could not be made: %w", err)
+		return "", err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
+	defer done()
 	env := []string{"GIT_INDEX_FILE=" + filepath.Join(dir, "index")}
 	if _, err := r.run(ctx, call{args: []string{"read-tree", commit}, env: env}); err != nil {
 		return "", err
@@ -165,6 +165,14 @@ func (r *Repo) graft(ctx context.Context, commit string, paths []string, files m
 	}
 	tree := strings.TrimSpace(string(out))
 	return tree, r.checkGrafted(ctx, commit, tree, paths)
+}
+
+func tempDir() (dir string, done func(), err error) {
+	dir, err = os.MkdirTemp("", "govern-index-")
+	if err != nil {
+		return "", nil, gov.Errorf(gov.KindUnavailable, "temp_dir_unavailable", "a temporary directory could not be made: %w", err)
+	}
+	return dir, func() { _ = os.RemoveAll(dir) }, nil
 }
 
 // checkGrafted makes sure that nothing but the paths differs: update-index

@@ -25,13 +25,25 @@ type Committers struct {
 
 // Committers collects everybody named in the commits that head has and base has
 // not, on all parents. Trailers count anywhere in the message, in any case.
-// Addresses that are not UTF-8 carry U+FFFD. Errors: commit_not_found,
-// repository_shallow, object_missing.
+// Commits that only add statement files are left out: an approver who commits
+// his statement has no hand in the content. Addresses that are not UTF-8 carry
+// U+FFFD. Errors: commit_not_found, repository_shallow, object_missing.
 func (r *Repo) Committers(ctx context.Context, base, head string) (Committers, error) {
 	emails, agents := map[string]bool{}, map[string]bool{}
 	count := 0
-	err := r.commits(ctx, base, head, func(c commitObject) {
+	base, head, err := r.pair(ctx, base, head)
+	if err != nil {
+		return Committers{}, err
+	}
+	records, err := r.statementsOnly(ctx, base, head)
+	if err != nil {
+		return Committers{}, err
+	}
+	err = r.commits(ctx, base, head, func(c commitObject) {
 		count++
+		if records[c.id] {
+			return
+		}
 		for _, e := range c.emails {
 			emails[e] = true
 		}
@@ -68,13 +80,16 @@ func (r *Repo) commits(ctx context.Context, base, head string, take func(commitO
 		if kind != "commit" || large {
 			return gov.Errorf(gov.KindIntegrity, "commit_unreadable", "commit %.12s is too large to read", ids[i])
 		}
-		take(parseCommit(data))
+		c := parseCommit(data)
+		c.id = ids[i]
+		take(c)
 		return nil
 	})
 }
 
 // commitObject is what is read of a raw commit.
 type commitObject struct {
+	id      string
 	emails  []string
 	agents  []string
 	message string

@@ -26,16 +26,18 @@ func stub(text string) string {
 }
 
 func TestRedact(t *testing.T) {
-	const given = `{"name":"Ada","a/b":1,"m~n":2,"list":[{"email":"x@y"},{"email":"z@y"},3],"0":"zero","*":"star","-":9}`
+	const given = `{"name":"Ada","a/b":1,"m~n":2,"list":[{"email":"x@y"},{"email":"z@y"},3],"0":"zero","*":"star","-":9,"~1":"t","/":"s"}`
 	for name, tt := range map[string]struct {
 		pointers []string
 		want     string
 	}{
 		"none":            {nil, given},
-		"not there":       {[]string{"/section_spec/nobody", "/section_spec/name/deeper", "/metadata/name"}, given},
+		"not there":       {[]string{"/section_spec/nobody", "/section_spec/name/deeper"}, given},
 		"member":          {[]string{"/section_spec/name"}, strings.Replace(given, `"Ada"`, stub(`"Ada"`), 1)},
 		"slash":           {[]string{"/section_spec/a~1b"}, strings.Replace(given, `"a/b":1`, `"a/b":`+stub(`1`), 1)},
 		"tilde":           {[]string{"/section_spec/m~0n"}, strings.Replace(given, `"m~n":2`, `"m~n":`+stub(`2`), 1)},
+		"tilde one":       {[]string{"/section_spec/~01"}, strings.Replace(given, `"~1":"t"`, `"~1":`+stub(`"t"`), 1)},
+		"slash alone":     {[]string{"/section_spec/~1"}, strings.Replace(given, `"/":"s"`, `"/":`+stub(`"s"`), 1)},
 		"element":         {[]string{"/section_spec/list/1"}, strings.Replace(given, `{"email":"z@y"}`, stub(`{"email":"z@y"}`), 1)},
 		"inside element":  {[]string{"/section_spec/list/0/email"}, strings.Replace(given, `"x@y"`, stub(`"x@y"`), 1)},
 		"leading zero":    {[]string{"/section_spec/list/01"}, given},
@@ -52,11 +54,23 @@ func TestRedact(t *testing.T) {
 			l := openTest(t, Config{Dir: dir, Redact: tt.pointers})
 			r := sample()
 			r.SectionSpec = json.RawMessage(strings.ReplaceAll(given, `:`, ` : `)) // whitespace is not digested
+			r.Metadata = json.RawMessage(given)
 			if _, err := l.Append(t.Context(), r); err != nil {
 				t.Fatal(err)
 			}
-			want := strings.Replace(specLine, `{"name":"Intro","bars":32}`, tt.want, 1)
+			want := strings.NewReplacer(`{"name":"Intro","bars":32}`, tt.want, `"metadata":{}`, `"metadata":`+given).Replace(specLine)
 			if diff := cmp.Diff([]string{want}, lines(t, dir)); diff != "" {
+				t.Error(diff)
+			}
+			for i, p := range tt.pointers { // the same in metadata
+				tt.pointers[i] = strings.Replace(p, "/section_spec", "/metadata", 1)
+			}
+			l, m := memoryLog(t, Config{Redact: tt.pointers})
+			if _, err := l.Append(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+			want = strings.NewReplacer(`{"name":"Intro","bars":32}`, given, `"metadata":{}`, `"metadata":`+tt.want).Replace(specLine)
+			if diff := cmp.Diff(want, string(m.kept[0])); diff != "" {
 				t.Error(diff)
 			}
 		})

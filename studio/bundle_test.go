@@ -79,6 +79,10 @@ func files(t *testing.T) fstest.MapFS {
 }
 
 func TestLoadRefuses(t *testing.T) {
+	outside := filepath.Join(t.TempDir(), "outside.json") // a good schema, in the wrong place
+	if err := os.WriteFile(outside, []byte(`{"const": 9}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	edit := func(file, old, new string) func(fstest.MapFS) {
 		return func(m fstest.MapFS) {
 			if !bytes.Contains(m[file].Data, []byte(old)) {
@@ -113,7 +117,7 @@ func TestLoadRefuses(t *testing.T) {
 		"contract no JSON":        {edit("contracts/kick.json", "{", "{{"), "contract_invalid"},
 		"contract no schema":      {edit("contracts/kick.json", `"type": "object"`, `"type": "thing"`), "module_invalid"},
 		"contract from the net":   {edit("contracts/kick.json", `"const": 9`, `"$ref": "https://example.org/x.json"`), "module_invalid"},
-		"contract from a file":    {edit("contracts/kick.json", `"const": 9`, `"$ref": "file:///etc/passwd"`), "module_invalid"},
+		"contract from a file":    {edit("contracts/kick.json", `"const": 9`, `"$ref": "file://`+outside+`"`), "module_invalid"},
 		"no output contract":      {edit("contracts/kick.json", `"x-output"`, `"x-out"`), "module_invalid"},
 		"config against contract": {edit("modules/bass.json", `"spread": 12`, `"spread": 49`), "module_invalid"},
 		"unknown setting":         {edit("modules/bass.json", `"spread"`, `"extra": 1, "spread"`), "module_invalid"},

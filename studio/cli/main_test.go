@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/governhq/govern/audit"
 )
 
 // The test binary is studio when this is set, for tests of the process.
@@ -89,12 +91,39 @@ func TestComposeAndReplay(t *testing.T) {
 	}
 }
 
-func TestReplayOfAChangedRecordExits3(t *testing.T) {
+// A lie that was recorded from the beginning, and one that was written into the
+// file later: the first is found by composing again, the second by the log.
+func TestReplayOfALieExits3(t *testing.T) {
 	root := t.TempDir()
 	t.Setenv("XDG_STATE_HOME", filepath.Join(root, "state"))
-	log := filepath.Join(root, "audit")
-	must(t, "compose", "--name", "Intro", "--bars", "4", "--seed", "1", "--audit", log)
-	name := filepath.Join(log, "audit.log")
+	honest, lying := filepath.Join(root, "honest"), filepath.Join(root, "lying")
+	must(t, "compose", "--name", "Intro", "--bars", "4", "--seed", "1", "--audit", honest)
+	r, err := audit.OpenReader(honest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	e, err := r.Entry(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := audit.Open(audit.Config{Dir: lying, Origin: "test.example/lying"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Record.SectionSpec = bytes.Replace(e.Record.SectionSpec, []byte("Intro"), []byte("Outro"), 1)
+	if _, err := log.Append(t.Context(), e.Record); err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, index := range []string{"0", "all"} {
+		if code, out, talk := run(t, "replay", lying, index); code != 3 || !strings.Contains(out, "DIFFERENT") {
+			t.Errorf("%s: exit %d\n%s%s", index, code, out, talk)
+		}
+	}
+	name := filepath.Join(honest, "audit.log")
 	text, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
@@ -102,8 +131,7 @@ func TestReplayOfAChangedRecordExits3(t *testing.T) {
 	if err := os.WriteFile(name, bytes.Replace(text, []byte(`"seed":1`), []byte(`"seed":2`), 1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	code, out, talk := run(t, "replay", log, "0")
-	if code != 3 {
+	if code, out, talk := run(t, "replay", honest, "0"); code != 3 {
 		t.Errorf("exit %d\n%s%s", code, out, talk)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/governhq/govern/audit"
 	"github.com/governhq/govern/client"
+	"github.com/governhq/govern/internal/demo"
 	"github.com/governhq/govern/internal/engine"
 	"github.com/governhq/govern/internal/face/api"
 	"github.com/governhq/govern/internal/face/cli"
@@ -71,7 +72,10 @@ func Deps(version string) cli.Deps {
 		},
 		AppendAudit: appendAudit, AuditLines: auditLines, ProveRecord: proveRecord,
 		OpenAPI: OpenAPI,
-		Studio:  studiocli.Main,
+		Demo: func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+			return demo.Main(ctx, exe, args, stdout, stderr)
+		},
+		Studio: studiocli.Main,
 	}
 }
 

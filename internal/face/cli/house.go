@@ -10,7 +10,7 @@ import (
 
 // commands lists every command of the house; each file adds its own.
 func (a *app) commands() []*cobra.Command {
-	return []*cobra.Command{a.version(), a.status()}
+	return []*cobra.Command{a.version(), a.demo(), a.studio(), a.status()}
 }
 
 func (a *app) version() *cobra.Command {
@@ -46,4 +46,30 @@ func (a *app) status() *cobra.Command {
 			})
 		},
 	}
+}
+
+func (a *app) demo() *cobra.Command {
+	return &cobra.Command{
+		Use: "demo [--keep]", Short: "one governed story, end to end, on this machine", GroupID: groupHouse, DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return exit(a.Demo(cmd.Context(), args, a.Stdout, a.Stderr))
+		},
+	}
+}
+
+func (a *app) studio() *cobra.Command {
+	return &cobra.Command{
+		Use: "studio COMMAND", Short: "the reference system that the demo governs", GroupID: groupHouse, DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return exit(a.Studio(cmd.Context(), args, a.Stdin, a.Stdout, a.Stderr))
+		},
+	}
+}
+
+// exit makes an exit code an error, nil for 0.
+func exit(code int) error {
+	if code == 0 {
+		return nil
+	}
+	return Exit(code)
 }

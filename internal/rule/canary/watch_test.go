@@ -166,7 +166,10 @@ func TestMissingDataRollsBackByPolicy(t *testing.T) {
 	r.do(start(2, p))
 	r.settle()
 	r.watch(5)
-	for r.s.Run != nil && r.s.Run.Phase != Reverting {
+	for n := 0; r.s.Run.Phase != Reverting; n++ {
+		if n > 9 {
+			t.Fatal("it waits for ever")
+		}
 		r.now = r.wake
 		r.do(Command{Type: CmdTick})
 	}

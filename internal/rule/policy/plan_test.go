@@ -79,6 +79,10 @@ func TestPlanTable(t *testing.T) {
 		{"a raise rule that fails is critical", set(func(f *Facts) {
 			f.Policy.Raise = []RaiseRule{{When: `paths[99] == "x"`, Risk: "medium", Because: "b"}}
 		}), "critical", critical, ""},
+		{"the highest of several raise rules", set(func(f *Facts) {
+			f.Policy.Raise = []RaiseRule{{When: "true", Risk: "medium", Because: "a"}, {When: "true", Risk: "high", Because: "b"}, {When: "true", Risk: "low", Because: "c"}}
+		}), "high", high, ""},
+		{"a change names one target and touches another", set(func(f *Facts) { f.Declared = "high"; f.Targets = []string{"stage"} }), "high", high, ""},
 		{"a raise rule that costs too much is critical", set(func(f *Facts) {
 			f.Policy.Raise = []RaiseRule{{When: `paths.all(a, paths.all(b, paths.all(c, a + b + c != "")))`, Risk: "medium", Because: "b"}}
 			for i := range 400 {
@@ -142,6 +146,10 @@ func TestPlanOwnersAndPresence(t *testing.T) {
 		{"solo low", func(f *Facts) { f.Policy.Solo = true }, false, false, true},
 		{"solo medium", func(f *Facts) { f.Policy.Solo = true; f.Declared = "medium" }, false, false, true},
 		{"solo high", func(f *Facts) { f.Policy.Solo = true; f.Declared = "high" }, true, false, false},
+		{"solo with a role that a rule adds", func(f *Facts) {
+			f.Policy.Solo = true
+			f.Policy.Require = []RequireRule{{When: "true", Roles: []string{"security_lead"}, Because: "b"}}
+		}, false, false, true},
 		{"solo low raised by a floor", func(f *Facts) { f.Policy.Solo = true; f.Touches.Policy = true }, true, false, false},
 	} {
 		a := Plan(facts(c.with))
@@ -156,6 +164,18 @@ func TestPlanOwnersAndPresence(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestTargetsAreNeverLeftOff: naming targets adds to those that are touched.
+func TestTargetsAreNeverLeftOff(t *testing.T) {
+	a := Plan(facts(func(f *Facts) { f.Targets = []string{"stage"}; f.Policy.Targets["far"] = targets()["prod"] }))
+	var got []string
+	for _, w := range a.Targets {
+		got = append(got, w.Name)
+	}
+	if strings.Join(got, " ") != "far prod stage" {
+		t.Error(got)
 	}
 }
 
@@ -185,7 +205,7 @@ func TestGoverned(t *testing.T) {
 
 func TestReplay(t *testing.T) {
 	f := facts(func(f *Facts) {
-		f.Declared, f.Paths = "critical", append(f.Paths, "src/\xff\xfe", "src/\x01 \u2028é")
+		f.Declared, f.Paths = "critical", append(f.Paths, "src/\xff\xfe", "src/\ufffd\ufffd", "src/\x01 \u2028é")
 		f.Agent = &Agent{Name: "bot", Sponsor: "ann"}
 		f.Policy.Raise = []RaiseRule{{When: "touches.model", Risk: "high", Because: "b"}}
 	})

@@ -110,10 +110,10 @@ func drawFacts(t *rapid.T) Facts {
 		f.Policy = drawPolicy(t)
 		f.Declared = rapid.SampledFrom(gov.Risks).Draw(t, "declared")
 		f.Type = rapid.SampledFrom([]string{"", "feature", "security"}).Draw(t, "type")
-		f.Paths = rapid.SliceOfN(rapid.SampledFrom([]string{"src/a", "docs/b", "governance.yaml", "drums/c", ".govern/allowed_signers", "changes/CHANGE-7/change_metadata.json"}), 1, 5).Draw(t, "paths")
+		f.Paths = rapid.SliceOfN(rapid.SampledFrom([]string{"src/a", "src/b", "src/c", "src/d", "docs/b", "docs/c", "lib/a", "lib/b", "governance.yaml", "drums/c", ".govern/allowed_signers", "changes/CHANGE-7/change_metadata.json"}), 1, 5).Draw(t, "paths")
 		f.Touches = Touches{
-			Contract: rapid.Bool().Draw(t, "contract"), ContractBreaking: rapid.Bool().Draw(t, "breaking"),
-			Model: rapid.Bool().Draw(t, "model"),
+			Contract: rapid.Bool().Draw(t, "contract"), ContractBreaking: rapid.IntRange(0, 7).Draw(t, "breaking") == 1,
+			Model: rapid.IntRange(0, 7).Draw(t, "model") == 1,
 		}
 		if rapid.Bool().Draw(t, "agent") {
 			f.Agent = &Agent{Name: "bot", Sponsor: "ann"}

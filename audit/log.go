@@ -187,7 +187,10 @@ func (l *Log) prepare(r Record) ([]byte, error) {
 	if l.oversize == OversizeRefuse || !l.redactor.shrink(&spec, &metadata, full-MaxLine) {
 		return nil, tooLarge(full)
 	}
-	return r.encode(spec, metadata)
+	if line, err = r.encode(spec, metadata); err == nil && len(line) > MaxLine {
+		return nil, tooLarge(full)
+	}
+	return line, err
 }
 
 // VerifierKey is the log's public key in the form of c2sp.org/signed-note,

@@ -287,6 +287,48 @@ func TestOversize(t *testing.T) {
 	})
 }
 
+// Around the limit, byte by byte: the line fits, and every value is there whole
+// or as the digest of exactly its text; small ones stay.
+func TestOversizeProperty(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		free := MaxLine - len(specLine)
+		sizes := rapid.SliceOfN(rapid.OneOf(rapid.IntRange(0, 200), rapid.IntRange(20000, 40000)), 1, 6).Draw(t, "sizes")
+		last := free + rapid.IntRange(-150, 150).Draw(t, "over")
+		for _, n := range sizes {
+			last -= n + len(`"k00":"",`)
+		}
+		sizes = append(sizes, max(0, last))
+		texts := map[string]string{}
+		var members []string
+		for i, n := range sizes {
+			key := fmt.Sprintf("k%02d", i)
+			texts[key] = `"` + strings.Repeat("v", n) + `"`
+			members = append(members, `"`+key+`":`+texts[key])
+		}
+		l, m := memoryLog(t, Config{})
+		r := sample()
+		r.Metadata = json.RawMessage("{" + strings.Join(members, ",") + "}")
+		if _, err := l.Append(context.Background(), r); err != nil {
+			t.Fatal(err)
+		}
+		if len(m.kept[0]) > MaxLine {
+			t.Fatalf("%d bytes", len(m.kept[0]))
+		}
+		var line struct {
+			Metadata map[string]json.RawMessage `json:"metadata"`
+		}
+		if err := json.Unmarshal(m.kept[0], &line); err != nil || len(line.Metadata) != len(texts) {
+			t.Fatalf("%d values of %d, %v", len(line.Metadata), len(texts), err)
+		}
+		for key, text := range texts {
+			got := string(line.Metadata[key])
+			if got != text && (got != stub(text) || len(text) < len(got)) {
+				t.Fatalf("%s of %d bytes became %.200s", key, len(text), got)
+			}
+		}
+	})
+}
+
 func TestObjectOrDigest(t *testing.T) {
 	for in, want := range map[string]string{
 		` {"a" : [1, 2]} `: `{"a":[1,2]}`,

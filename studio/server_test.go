@@ -273,3 +273,22 @@ func TestFeedbackIsRecorded(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// BenchmarkHTTPSections is a request over loopback with its durable record.
+func BenchmarkHTTPSections(b *testing.B) {
+	bundle, err := defaultBundle()
+	if err != nil {
+		b.Fatal(err)
+	}
+	url := startServer(b, newOrchestrator(b, bundle, openLog(b), nil))
+	var seed atomic.Int64
+	b.SetParallelism(8)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			body := fmt.Sprintf(`{"name":"Intro","bars":32,"seed":%d}`, seed.Add(1))
+			if r := send(b, "POST", url+"/v1/sections", body); r.status != 200 {
+				b.Errorf("%d %s", r.status, r.body)
+			}
+		}
+	})
+}

@@ -72,6 +72,7 @@ type Anchored struct {
 	Size   uint64 `json:"size"`
 	Root   string `json:"root"` // base64
 	Note   string `json:"note"` // the signed checkpoint
+	Key    string `json:"key"`  // verifier key; pinned by the first anchor
 }
 
 // Adopted says which policy or registry is in force from here on.
@@ -226,19 +227,28 @@ func (e *Engine) AcceptClock(ctx context.Context, actor gov.Principal, l gov.Reg
 		return Receipt{}, gov.Errorf(gov.KindDenied, "clock_statement_invalid", "a clock is accepted by a human's signed statement for the stage %q", StageClock).
 			WithHint("govern clock accept -m REASON")
 	}
+	if !rec.Explained || !rec.Expires.IsZero() && !wall.Before(rec.Expires) {
+		return Receipt{}, gov.Errorf(gov.KindDenied, "clock_statement_invalid", "the statement that accepts the clock gives no reason, or has expired").
+			WithHint("govern clock accept -m REASON")
+	}
+	if err := e.catch(ctx); err != nil {
+		return Receipt{}, err
+	}
 	before, err := e.lastTime()
 	if err != nil {
 		return Receipt{}, err
 	}
-	if _, used, err := e.view.HasStatement(ctx, rec.Digest); err != nil || used {
-		return Receipt{}, gov.Errorf(gov.KindConflict, "statement_used", "this statement was taken in before; a clock is accepted once")
+	id := "clock/" + rec.Digest.Hex()
+	if err := e.unused(ctx, id, rec.Digest); err != nil {
+		return Receipt{}, err
 	}
 	if _, err := e.statements.put(envelope); err != nil {
 		return Receipt{}, err
 	}
-	now := e.keeper.accept()
+	e.followClock(ctx) // before the floor is moved, so that nothing moves it back
+	now, done := e.keeper.accept()
 	stream := gov.StreamLog(e.identity.Origin)
-	receipt, _, err := e.do(ctx, request{Actor: actor, Name: "clock.accept"}, func(ctx context.Context, t *tx) error {
+	receipt, _, err := e.do(ctx, request{ID: id, Actor: actor, Name: "clock.accept"}, func(ctx context.Context, t *tx) error {
 		if _, err := t.load(ctx, stream); err != nil {
 			return err
 		}
@@ -247,7 +257,27 @@ func (e *Engine) AcceptClock(ctx context.Context, actor gov.Principal, l gov.Reg
 			gov.NewEvent(stream, EventClockAccepted, ClockAccepted{By: rec.Signer, Statement: rec.Digest, Wall: now, Before: before}),
 			gov.NewEvent(stream, "statement.recorded", rec))
 	})
+	if err := done(err == nil); err != nil {
+		e.logger.WarnContext(ctx, "clock mark not kept", "err", err)
+	}
 	return receipt, err
+}
+
+// unused refuses a statement that was taken in before, under whatever stream.
+func (e *Engine) unused(ctx context.Context, id string, d gov.Digest) error {
+	_, again, err := e.Reader().Find(id)
+	if err != nil {
+		return err
+	}
+	_, used, err := e.view.HasStatement(ctx, d)
+	if err != nil {
+		return err
+	}
+	if again || used {
+		return gov.Errorf(gov.KindConflict, "statement_used", "this statement was taken in before; a clock is accepted once").
+			WithHint("govern clock accept -m REASON")
+	}
+	return nil
 }
 
 // StageClock is the stage of a statement that accepts a clock.

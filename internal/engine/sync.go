@@ -156,7 +156,7 @@ func (t *tx) revise(ctx context.Context, c *content, st change.State, verified [
 	if m.Agent != nil {
 		agent, sponsor = c.handle(m.Agent.Name), c.handle(m.Agent.Sponsor)
 	}
-	authors := c.authors(proposer)
+	authors := c.authorsOf(st, proposer)
 	var cmd change.Command
 	switch st.Status {
 	case change.Absent:
@@ -166,6 +166,10 @@ func (t *tx) revise(ctx context.Context, c *content, st change.State, verified [
 			Metadata: c.metadataSum, Revision: c.revision, Branch: c.branch,
 		}}
 	case change.Open:
+		if author := c.handle(m.Author); author != st.Author {
+			return gov.Errorf(gov.KindConflict, "change_exists", "%s is a change by %s already, so this one by %s needs another number", c.id, st.Author, author).
+				WithHint("govern submit --renumber -m WHY")
+		}
 		cmd = change.Revise{Revised: change.Revised{
 			Revision: c.revision, Authors: authors, Owner: c.handle(m.Owner), Agent: agent, Sponsor: sponsor,
 			Type: m.Type, Targets: m.Targets, Declared: m.RiskLevel, Metadata: c.metadataSum, By: proposer,
@@ -307,7 +311,7 @@ func (e *Engine) TakeStatement(ctx context.Context, actor gov.Principal, envelop
 	if err != nil {
 		return ChangeAnswer{}, gov.Recorded{}, err
 	}
-	if rec.Target != "" && rec.Change == "" {
+	if rec.Target != "" && (rec.Change == "" || aboutTarget(rec.Decision)) {
 		return ChangeAnswer{}, rec, e.takeTargetStatement(ctx, actor, rec, envelope)
 	}
 	raw, version, err := e.view.State(ctx, gov.StreamChange(rec.Change))

@@ -30,6 +30,8 @@
 //	NAME.state                size, root, stream heads, ids and turns at one size
 //	NAME.lock                 flock(2); holds the pid and purpose of the holder
 //	torn-TIME                 bytes that recovery moved out of the log
+//	torn-TIME.json            their index, length and digest
+//	NAME.checkpoint.lost-TIME the slots of an epoch that ended by a loss
 //
 // tile*, offsets and state are derived and may be deleted while nobody writes.
 //
@@ -53,8 +55,8 @@
 //
 // A slot is 4,096 bytes: the signed note (C2SP tlog-checkpoint), zero bytes, and
 // in the last 32 bytes the SHA-256 of the 4,064 before. Slots are written in
-// turn, so that a torn write leaves the other one; the valid slot with the
-// larger size is the checkpoint. The same file is kept in the second place.
+// turn (the first note into both), so that a torn write leaves the other one;
+// the valid slot with the larger size is the checkpoint. The same file is kept in the second place.
 //
 // # Turns: new keys and new epochs
 //

@@ -132,6 +132,23 @@ func TestLineOracle(t *testing.T) {
 	})
 }
 
+// TestSkipPlain puts every byte at every place of a run of plain ones.
+func TestSkipPlain(t *testing.T) {
+	for c := range 256 {
+		for at := range 20 {
+			b := []byte(strings.Repeat("\x7f\xff!]#[ ~", 3)[:24])
+			b[at] = byte(c)
+			want := 24
+			if c < 0x20 || c == '"' || c == '\\' {
+				want = at
+			}
+			if got := skipPlain(b, 0); got != want {
+				t.Fatalf("byte %#x at %d: stopped at %d", c, at, got)
+			}
+		}
+	}
+}
+
 func FuzzRecord(f *testing.F) {
 	f.Add([]byte(`{"id":"a","streams":{"change/CHANGE-1":3,"policy":1},"record":{"x":1}}`))
 	f.Add([]byte(`{"id":"a","streams":{},"record":{}}`))

@@ -237,6 +237,13 @@ func (l *Log) identify(places ...Checkpoint) error {
 		return err
 	}
 	l.line = line
+	for _, t := range l.rec.book.turns {
+		// A change that was recorded binds, also when nothing was signed after it.
+		if s, err := parseTurn(t); err == nil && t.Index+1 > line.from[len(line.from)-1] && s.continues(line.last()) {
+			return gov.Errorf(gov.KindInvalid, "log_key_retired", "record %d changed the log's key, and this is the one before", t.Index).
+				WithHint("use the key that %s has now", l.o.Origin)
+		}
+	}
 	for _, c := range places {
 		if c.Note == nil || c.Size > l.rec.front.size || l.rec.roots[c.Size] != c.Root {
 			continue

@@ -80,6 +80,9 @@ func TestKeyRotation(t *testing.T) {
 			t.Fatalf("%+v", rep)
 		}
 		_, err = Open(context.Background(), o)
+		wantCode(t, err, "log_key_retired")
+		o.Key = testKey(5)
+		_, err = Open(context.Background(), o)
 		wantCode(t, err, "log_key_mismatch")
 		o.Key = testKey(2)
 		l = mustOpen(t, o)
@@ -93,6 +96,34 @@ func TestKeyRotation(t *testing.T) {
 		if err := testVerifier(t, o).AddTurn(turn2); gov.CodeOf(err) != "turn_invalid" {
 			t.Fatalf("a turn was skipped: %v", err)
 		}
+	}
+}
+
+// TestRotationWithoutCheckpoint: the record of a change is durable, but the
+// first checkpoint of the new key fails.
+func TestRotationWithoutCheckpoint(t *testing.T) {
+	m := newMemFS()
+	o := memOptions(t.TempDir(), m, Governance)
+	l := mustOpen(t, o)
+	add(l, 0)
+	m.noSync = slotsPath(o.Dir, Governance)
+	_, err := l.RotateKey(t.Context(), testKey(2), func(k KeyChange) (Entry, error) {
+		return Entry{ID: "r", Body: fmt.Appendf(nil, `{"n":%q}`, k.Note)}, nil
+	})
+	wantCode(t, err, "log_broken")
+	m = m.crash(rand.New(rand.NewPCG(1, 1)))
+	l.Close()
+	o.FS = m
+	_, err = Open(t.Context(), o)
+	wantCode(t, err, "log_key_retired")
+	o.Key = testKey(2)
+	l = mustOpen(t, o)
+	if _, err := add(l, 1); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, l)
+	if rep := mustCheck(t, o); rep.Turns != 1 || rep.Records != 3 {
+		t.Fatalf("%+v", rep)
 	}
 }
 

@@ -61,11 +61,15 @@ func (c *collector) add(id, file, status string) error {
 		return nil
 	}
 	if len(c.results) >= c.o.MaxResults {
-		return gov.Errorf(gov.KindInvalid, "report_too_large", "the report has more than %d results", c.o.MaxResults).WithHint("split it, or raise the limit")
+		return tooMany(c.o.MaxResults)
 	}
 	c.at[key] = len(c.results)
 	c.results = append(c.results, gov.Result{ID: id, File: file, Status: status})
 	return nil
+}
+
+func tooMany(limit int) error {
+	return gov.Errorf(gov.KindInvalid, "report_too_large", "the report has more than %d results", limit).WithHint("split it, or raise the limit")
 }
 
 func worse(a, b string) string {

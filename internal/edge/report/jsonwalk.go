@@ -46,21 +46,15 @@ func (w *walker) wrong(format string, args ...any) error {
 	return gov.Errorf(gov.KindInvalid, "report_syntax", "byte %d: %s", w.dec.InputOffset(), fmt.Sprintf(format, args...))
 }
 
-// object reads an object; each must take the value of its key. null is an
-// object without keys.
+// object reads an object; each must take the value of its key.
 func (w *walker) object(each func(key string) error) error {
 	tok, err := w.token()
-	if err != nil || tok == nil {
+	if err != nil {
 		return err
 	}
 	if tok != json.Delim('{') {
 		return w.wrong("expected an object")
 	}
-	return w.members(each)
-}
-
-// members reads the rest of an object behind its brace.
-func (w *walker) members(each func(key string) error) error {
 	seen := map[string]bool{}
 	for w.dec.More() {
 		tok, err := w.token()
@@ -79,7 +73,7 @@ func (w *walker) members(each func(key string) error) error {
 			return err
 		}
 	}
-	_, err := w.token()
+	_, err = w.token()
 	return err
 }
 

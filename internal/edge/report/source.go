@@ -78,7 +78,11 @@ var byteOrderMark = []byte{0xEF, 0xBB, 0xBF}
 
 // Read gives whole characters only; p must hold at least a few.
 func (c *checked) Read(p []byte) (int, error) {
-	for c.err == nil {
+	for idle := 0; c.err == nil; idle++ {
+		if idle > 100 {
+			c.err = &gov.Error{Kind: gov.KindUnavailable, Code: "report_read", Message: "the report could not be read", Err: io.ErrNoProgress}
+			break
+		}
 		n := copy(p, c.rest)
 		c.rest = c.rest[:0]
 		m, err := c.from.Read(p[n:])

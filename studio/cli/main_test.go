@@ -183,8 +183,16 @@ func TestBundleWorkflow(t *testing.T) {
 func TestWrongCommandLines(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	for _, args := range [][]string{
-		{}, {"sing"}, {"compose", "--colour", "red"}, {"compose", "x"}, {"serve", "--inject", "error_rate=2"}, {"bundle", "x"}, {"init"}, {"seal", "a", "b"},
-		{"compose", "--audit", "x", "--no-audit", "--name", "x", "--bars", "1"}, {"compose", "--redact", "name", "--name", "x", "--bars", "1"},
+		{},
+		{"sing"},
+		{"compose", "--colour", "red"},
+		{"compose", "x"},
+		{"serve", "--inject", "error_rate=2"},
+		{"bundle", "x"},
+		{"init"},
+		{"seal", "a", "b"},
+		{"compose", "--audit", "x", "--no-audit", "--name", "x", "--bars", "1"},
+		{"compose", "--redact", "name", "--name", "x", "--bars", "1"},
 	} {
 		if code, out, talk := run(t, args...); code != 2 || out != "" || talk == "" {
 			t.Errorf("%v: exit %d, %q, %q", args, code, out, talk)

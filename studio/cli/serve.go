@@ -73,6 +73,12 @@ func serve(ctx context.Context, e env, args []string) (err error) {
 	if faults != nil {
 		fmt.Fprintf(e.stderr, "studio: REHEARSAL, faults are injected: %s\n", *inject)
 	}
+	return untilStopped(ctx, server, served)
+}
+
+// untilStopped waits for the server's end or for ctx's, and then lets open
+// requests finish.
+func untilStopped(ctx context.Context, server *http.Server, served <-chan error) error {
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve: %w", err)

@@ -134,8 +134,12 @@ func TestSectionsOnStaging(t *testing.T) {
 
 func (s *stage) setUp(ctx context.Context) error {
 	for _, p := range [][3]string{
-		{"ana", "human", ""}, {"bo", "human", ""}, {"cy", "human", "security_lead"}, {"di", "human", "architecture_lead"},
-		{"ci", "service", "ci,security_scanner"}, {"root", "service", ""},
+		{"ana", "human", ""},
+		{"bo", "human", ""},
+		{"cy", "human", "security_lead"},
+		{"di", "human", "architecture_lead"},
+		{"ci", "service", "ci,security_scanner"},
+		{"root", "service", ""},
 	} {
 		if err := s.newPerson(p[0], p[1], p[2]); err != nil {
 			return err

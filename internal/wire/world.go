@@ -3,6 +3,8 @@ package wire
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 
 	"github.com/governhq/govern/internal/edge/deploy"
 	"github.com/governhq/govern/internal/edge/traffic"
@@ -79,6 +81,12 @@ func OpenProxy(cfg traffic.Config, log *slog.Logger) func(context.Context, strin
 		if t.Traffic.Driver != "proxy" {
 			return nil, gov.Errorf(gov.KindInvalid, "traffic_driver_unknown", "target %s wants the traffic driver %q, which is not built in", name, t.Traffic.Driver).
 				WithHint("use driver: proxy in governance.yaml")
+		}
+		for _, signal := range slices.Sorted(maps.Keys(t.Signals)) {
+			if src := t.Signals[signal].Source; src != "proxy" && src != "push" && src != "none" {
+				return nil, gov.Errorf(gov.KindUnavailable, "signal_source_missing", "target %s takes %s from %q, which this version does not read; nothing is promoted blind", name, signal, src).
+					WithHint("use proxy, push or none in governance.yaml")
+			}
 		}
 		c := cfg
 		c.Listen, c.LimitsMS, c.FirstSeq, c.Log = t.Traffic.Listen, limitsMS, int(seq)+1, log

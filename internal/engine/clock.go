@@ -68,6 +68,7 @@ type timekeeper struct {
 
 	mu    sync.Mutex
 	floor time.Time // newest time handed out or recorded
+	size  uint64    // of the log when floor was last taken from it
 	mark  mark
 }
 
@@ -77,31 +78,83 @@ func newTimekeeper(clock Clock, dir string, lastRecord time.Time) *timekeeper {
 		return k
 	}
 	k.path = filepath.Join(dir, "clock.mark")
-	if b, err := os.ReadFile(k.path); err == nil {
-		// An unreadable mark is no mark: the last record still bounds the clock.
-		if json.Unmarshal(b, &k.mark) != nil {
-			k.mark = mark{}
-		}
-	}
+	k.load()
 	return k
 }
 
+// load reads the mark. An unreadable mark is no mark: the last record still
+// bounds the clock.
+func (k *timekeeper) load() {
+	b, err := os.ReadFile(k.path)
+	if err != nil {
+		return
+	}
+	var m mark
+	if json.Unmarshal(b, &m) != nil {
+		m = mark{}
+	}
+	k.mark = m
+}
+
+// follow takes over what other processes have recorded since: the log has grown
+// to size, and its last record is of last. That may be earlier than what was
+// handed out here, when a person has accepted a clock that was set back.
+func (k *timekeeper) follow(last time.Time, size uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if size == k.size {
+		return
+	}
+	k.size, k.floor = size, last
+	if k.path != "" {
+		k.load()
+	}
+}
+
+// followed tells whether the log had this size when the clock last looked.
+func (k *timekeeper) followed(size uint64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return size == k.size
+}
+
 // now gives the time of a decision. A wall clock slightly behind the newest
-// record gives that record's time; one that jumped gives clock_jumped.
+// record gives that record's time; one that jumped gives clock_jumped, and the
+// time that the uptime says it is: what is taken back is recorded under that.
 func (k *timekeeper) now() (time.Time, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	wall := k.clock.Now()
-	if d := k.floor.Sub(wall); d > MaxJump {
-		return k.floor, jumped("the clock stands %s before the last record (%s)", d.Round(time.Second), k.floor.Format(time.RFC3339))
-	}
-	if d := k.drift(wall); d > MaxJump || d < -MaxJump {
-		return wall, jumped("the clock moved by %s against the machine's uptime since %s", d.Round(time.Second), k.mark.Wall.Format(time.RFC3339))
+	if err := k.check(wall); err != nil {
+		return k.estimate(), err
 	}
 	if wall.After(k.floor) {
 		k.floor = wall
 	}
 	return k.floor, nil
+}
+
+// check tells whether the wall clock jumped.
+func (k *timekeeper) check(wall time.Time) error {
+	if d := k.floor.Sub(wall); d > MaxJump {
+		return jumped("the clock stands %s before the last record (%s)", d.Round(time.Second), k.floor.Format(time.RFC3339))
+	}
+	if d := k.drift(wall); d > MaxJump || d < -MaxJump {
+		return jumped("the clock moved by %s against the machine's uptime since %s", d.Round(time.Second), k.mark.Wall.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// estimate is the time without the wall clock: the mark's and the uptime since,
+// never before the floor.
+func (k *timekeeper) estimate() time.Time {
+	if k.mark.Boot == "" || k.mark.Boot != k.clock.Boot() {
+		return k.floor
+	}
+	if t := k.mark.Wall.Add((k.clock.Uptime() - k.mark.Uptime).Truncate(time.Millisecond)); t.After(k.floor) {
+		return t
+	}
+	return k.floor
 }
 
 // drift is how much further the wall clock went than the uptime since the mark.
@@ -121,25 +174,46 @@ func (k *timekeeper) keep(recorded time.Time) error {
 		k.floor = recorded
 	}
 	next := mark{Wall: k.clock.Now(), Uptime: k.clock.Uptime(), Boot: k.clock.Boot()}
-	if k.path == "" || (k.mark.Boot == next.Boot && next.Uptime-k.mark.Uptime < time.Second && k.mark.Boot != "") {
+	if k.check(next.Wall) != nil {
+		return nil // what was taken back under a clock that jumped does not make it right
+	}
+	if k.mark.Boot == next.Boot && next.Uptime-k.mark.Uptime < time.Second && k.mark.Boot != "" {
 		return nil
 	}
 	k.mark = next
-	b, err := json.Marshal(next)
+	return k.save()
+}
+
+// save writes the mark.
+func (k *timekeeper) save() error {
+	if k.path == "" {
+		return nil
+	}
+	b, err := json.Marshal(k.mark)
 	if err != nil {
 		return err
 	}
 	return writeFile(k.path, b, 0o600, false)
 }
 
-// accept takes the present wall time as right. The floor stays where it is
-// unless the clock was set back, which a person has just signed for.
-func (k *timekeeper) accept() time.Time {
+// accept takes the present wall time as right, back or forth: a person has
+// signed for it. done, called with whether that is durable in the log, keeps
+// the mark or takes it all back.
+func (k *timekeeper) accept() (wall time.Time, done func(durable bool) error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	oldMark, oldFloor := k.mark, k.floor
 	k.mark = mark{Wall: k.clock.Now(), Uptime: k.clock.Uptime(), Boot: k.clock.Boot()}
 	k.floor = k.mark.Wall
-	return k.floor
+	return k.floor, func(durable bool) error {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if durable {
+			return k.save()
+		}
+		k.mark, k.floor = oldMark, oldFloor
+		return nil
+	}
 }
 
 func jumped(format string, args ...any) error {

@@ -49,13 +49,13 @@ func (g LogCreated) GenesisText() gov.Digest {
 // LogRestored says who accepted that signed records are lost. Turn is the note
 // that begins the new epoch (package ledger, "Turns").
 type LogRestored struct {
-	By     string    `json:"by"`
-	Epoch  int       `json:"epoch"`
-	Kept   uint64    `json:"kept"`
-	Lost   uint64    `json:"lost"` // size of the checkpoint that cannot be met, 0 when none is lost
-	Turn   string    `json:"turn"`
+	By     string     `json:"by"`
+	Epoch  int        `json:"epoch"`
+	Kept   uint64     `json:"kept"`
+	Lost   uint64     `json:"lost"` // size of the checkpoint that cannot be met, 0 when none is lost
+	Turn   string     `json:"turn"`
 	Reason gov.Digest `json:"reason"` // digest of the words; the words themselves are not kept
-	At     time.Time `json:"at"`
+	At     time.Time  `json:"at"`
 }
 
 // ClockAccepted says that a person took a clock that had jumped for right.

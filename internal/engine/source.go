@@ -68,6 +68,20 @@ func (e *Engine) catch(ctx context.Context) error {
 	return err
 }
 
+// followClock takes over the time of the last record when the log has grown.
+func (e *Engine) followClock(ctx context.Context) {
+	size := e.Reader().Size()
+	if e.keeper.followed(size) {
+		return
+	}
+	last, err := e.lastTime()
+	if err != nil {
+		e.logger.WarnContext(ctx, "time of the last record not read", "err", err)
+		return
+	}
+	e.keeper.follow(last, size)
+}
+
 func (e *Engine) lastTime() (time.Time, error) {
 	r := e.Reader()
 	if r.Size() == 0 {

@@ -87,18 +87,21 @@ func (t *tx) command(ctx context.Context, name string, c canary.Command) ([]gov.
 // disturbRollouts tells the rollouts of a change what its new state means for
 // them: a new revision, a withdrawn approval, an awaited report, the final
 // approval.
-func (e *Engine) disturbRollouts(ctx context.Context, t *tx, c *content, st change.State, j *judgement) error {
-	for _, tw := range j.plan.Targets {
-		target, err := t.target(ctx, tw.Name)
+//
+// Every target is looked at, not only those that the change touches now: its
+// new revision may have left the paths of the target where the old one rolls out.
+func (e *Engine) disturbRollouts(ctx context.Context, t *tx, c *content, j *judgement) error {
+	subjects, err := e.view.Subjects(ctx, targetQuery())
+	if err != nil {
+		return err
+	}
+	for _, s := range subjects {
+		target, err := t.target(ctx, s.ID)
 		if err != nil {
 			return err
 		}
-		run := target.Run
-		if run == nil || run.Change != c.id || run.Kind != canary.Rollout || run.Phase == canary.Reverting || run.Phase == canary.Settling {
-			continue
-		}
-		for _, cmd := range disturbances(c, run, j) {
-			if _, err := t.command(ctx, tw.Name, cmd); err != nil {
+		for _, cmd := range disturbances(c, target, j) {
+			if _, err := t.command(ctx, s.ID, cmd); err != nil {
 				return err
 			}
 		}
@@ -106,12 +109,23 @@ func (e *Engine) disturbRollouts(ctx context.Context, t *tx, c *content, st chan
 	return nil
 }
 
-func disturbances(c *content, run *canary.Run, j *judgement) []canary.Command {
-	if run.Revision.Change != c.revision.Change {
+func disturbances(c *content, target canary.State, j *judgement) []canary.Command {
+	run := target.Run
+	if run != nil && (run.Change != c.id || run.Kind != canary.Rollout || run.Phase == canary.Reverting || run.Phase == canary.Settling) {
+		run = nil
+	}
+	waits := slices.IndexFunc(target.Queue, func(q canary.Request) bool { return q.Change == c.id })
+	if run == nil && waits < 0 {
+		return nil
+	}
+	if run != nil && run.Revision.Change != c.revision.Change || waits >= 0 && target.Queue[waits].Revision.Change != c.revision.Change {
 		return []canary.Command{{Type: canary.CmdRevision, Change: c.id, Revision: c.revision}}
 	}
 	if why, by := unreviewed(j); why != "" {
 		return []canary.Command{{Type: canary.CmdRejected, Change: c.id, Reason: why, By: by}}
+	}
+	if run == nil {
+		return nil
 	}
 	var out []canary.Command
 	if run.Phase == canary.Waiting {
@@ -120,7 +134,7 @@ func disturbances(c *content, run *canary.Run, j *judgement) []canary.Command {
 		}
 	}
 	if run.Phase == canary.Final && !run.Approved && stageDone(j.verdict, string(policy.StageFinal)) {
-		out = append(out, canary.Command{Type: canary.CmdApproved, Change: c.id, Outcome: &gov.Outcome{Target: "", Attempt: run.Attempt, Verdict: run.Verdict}})
+		out = append(out, canary.Command{Type: canary.CmdApproved, Change: c.id, Outcome: target.Outcome()})
 	}
 	return out
 }
@@ -170,9 +184,10 @@ func (e *Engine) settleRollouts(ctx context.Context, t *tx, p prepared, st chang
 			return err
 		}
 		switch {
-		case p.revert == nil && target.Run != nil && target.Run.Change == st.ID && target.Run.Phase == canary.Final:
+		case p.revert == nil && target.Run != nil && target.Run.Change == st.ID:
+			// Before the final stage it came early, past the gate: the target remembers.
 			_, err = t.command(ctx, tw.Name, canary.Command{Type: canary.CmdMerged, Change: st.ID})
-		case p.revert != nil && target.Run == nil && target.Stable != nil && target.Stable.Change == st.ID && target.Previous != nil:
+		case p.revert != nil && (target.Run == nil || settling(target.Run, st.ID)) && target.Stable != nil && target.Stable.Change == st.ID && target.Previous != nil:
 			_, err = t.command(ctx, tw.Name, canary.Command{Type: canary.CmdRollback, Change: st.ID, By: "merge", Reason: "reverted"})
 		}
 		if err != nil {
@@ -182,33 +197,10 @@ func (e *Engine) settleRollouts(ctx context.Context, t *tx, p prepared, st chang
 	return nil
 }
 
-// takeTargetStatement takes in a signed statement about a target: promotion of
-// what is held, an unblock.
-func (e *Engine) takeTargetStatement(ctx context.Context, actor gov.Principal, rec gov.Recorded, envelope []byte) error {
-	var typ canary.CommandType
-	switch rec.Decision {
-	case gov.DecidePromote:
-		typ = canary.CmdPromote
-	case gov.DecideUnblock:
-		typ = canary.CmdUnblock
-	case gov.DecideAbort:
-		typ = canary.CmdAbort
-	default:
-		return gov.Errorf(gov.KindInvalid, "statement_not_for_target", "a statement to %s is not about a target", rec.Decision)
-	}
-	if rec.SignerKind != gov.Human || !rec.Explained {
-		return gov.Errorf(gov.KindDenied, "statement_not_human", "only a human may %s, with a reason, and %s is %s", rec.Decision, rec.Signer, rec.SignerKind)
-	}
-	if _, err := e.statements.put(envelope); err != nil {
-		return err
-	}
-	_, _, err := e.do(ctx, request{ID: "statement/" + rec.Digest.Hex(), Actor: actor, Name: "rollout." + string(typ), TakingBack: typ == canary.CmdAbort},
-		func(ctx context.Context, t *tx) error {
-			rec.Time = t.now
-			_, err := t.command(ctx, rec.Target, canary.Command{Type: typ, Statement: &rec, By: rec.Signer, Reason: string(typ)})
-			return err
-		})
-	return err
+// settling tells whether all that is left of a change's rollout is to take the
+// old version away.
+func settling(run *canary.Run, id gov.ChangeID) bool {
+	return run.Kind == canary.Rollout && run.Change == id && run.Phase == canary.Settling
 }
 
 // StartRequest begins a rollout of a change whose earlier stages are done.
@@ -227,7 +219,7 @@ func (e *Engine) StartRollout(ctx context.Context, req StartRequest) (ChangeAnsw
 		return ChangeAnswer{}, err
 	}
 	var out ChangeAnswer
-	receipt, _, err := e.do(ctx, request{ID: req.CommandID, Actor: req.Actor, Name: "rollout.start"}, func(ctx context.Context, t *tx) error {
+	receipt, rec, err := e.do(ctx, request{ID: req.CommandID, Actor: req.Actor, Name: "rollout.start"}, func(ctx context.Context, t *tx) error {
 		j, now, err := e.sync(ctx, t, c, nil)
 		if err != nil {
 			return err
@@ -238,6 +230,9 @@ func (e *Engine) StartRollout(ctx context.Context, req StartRequest) (ChangeAnsw
 		out = ChangeAnswer{State: now, Verdict: j.verdict, Local: e.identity.Local}
 		return j.keep(t)
 	})
+	if err == nil && receipt.Duplicate {
+		out, err = e.firstAnswer(ctx, req.Change, rec)
+	}
 	if out.State.ID == "" {
 		out.State = st
 	}

@@ -40,6 +40,7 @@ type content struct {
 	agents      []string
 	statements  []statementFile
 	contracts   []string // declared contract files that differ
+	landing     bool     // it is about to land: a closed change may not
 }
 
 type statementFile struct {
@@ -231,6 +232,24 @@ func (c *content) authors(proposer string) []string {
 	for _, h := range slices.Clone(out) {
 		if p, ok := c.law.registry.Person(h); ok && p.Kind == gov.Agent {
 			add(p.Sponsor)
+		}
+	}
+	return out
+}
+
+// authorsOf is authors of a change that the log may know. Whoever commits the
+// same content again (a rebase, a squash, the merge itself) had no hand in it:
+// the authors of known content are those the log has.
+func (c *content) authorsOf(st change.State, proposer string) []string {
+	if st.Status != change.Open || st.Revision.Change != c.revision.Change || len(st.Authors) == 0 {
+		return c.authors(proposer)
+	}
+	declared := *c
+	declared.emails = nil
+	out := declared.authors(proposer)
+	for _, h := range st.Authors {
+		if !slices.Contains(out, h) {
+			out = append(out, h)
 		}
 	}
 	return out

@@ -14,6 +14,8 @@ import (
 
 	"github.com/governhq/govern/internal/gov"
 	"github.com/governhq/govern/internal/proof/ledger"
+	"github.com/governhq/govern/internal/rule/canary"
+	"github.com/governhq/govern/internal/rule/change"
 )
 
 // Receipt is the answer to an accepted command.
@@ -33,7 +35,7 @@ type request struct {
 	Actor gov.Principal
 	Name  string
 	// TakingBack commands (rollback, abort) are recorded even when the clock
-	// jumped.
+	// jumped. So is any other command whose record begins a way back.
 	TakingBack bool
 }
 
@@ -66,19 +68,58 @@ func (e *Engine) try(ctx context.Context, req request, decide func(context.Conte
 	if err := e.catch(ctx); err != nil {
 		return Receipt{}, gov.Record{}, err
 	}
-	now, clockErr := e.keeper.now()
-	if clockErr != nil && !req.TakingBack {
-		return Receipt{}, gov.Record{}, clockErr
+	if receipt, rec, ok, err := e.again(req); ok || err != nil {
+		return receipt, rec, err
 	}
+	e.followClock(ctx)
+	now, clockErr := e.keeper.now()
 	t := &tx{e: e, now: now, expect: map[gov.Stream]uint64{}, states: map[gov.Stream][]byte{}}
 	if err := decide(ctx, t); err != nil {
+		if clockErr != nil && !req.TakingBack {
+			return Receipt{}, gov.Record{}, clockErr
+		}
 		return Receipt{}, gov.Record{}, err
+	}
+	if clockErr != nil && !req.TakingBack && !takesBack(t.events) {
+		return Receipt{}, gov.Record{}, clockErr
 	}
 	rec := gov.Record{ID: req.ID, Time: now, Actor: req.Actor, Command: req.Name, Decided: t.decided, Events: t.events}
 	if len(t.events) == 0 {
 		return Receipt{ID: req.ID, Time: now}, rec, nil
 	}
 	return e.append(ctx, rec, t)
+}
+
+// takesBack tells whether a record begins a way back and permits nothing: that
+// must not wait for a person who accepts the clock.
+func takesBack(evs []gov.Event) bool {
+	is := func(typ string) bool {
+		return slices.ContainsFunc(evs, func(ev gov.Event) bool { return ev.Type == typ })
+	}
+	return is(canary.EvReverting) && !is(change.EventAllowed) && !is(canary.EvApproved)
+}
+
+// again finds the record of a command that is asked a second time. The log is
+// asked, not a view: the first answer stands whatever has happened since.
+func (e *Engine) again(req request) (Receipt, gov.Record, bool, error) {
+	i, ok, err := e.Reader().Find(req.ID)
+	if err != nil || !ok {
+		return Receipt{}, gov.Record{}, false, err
+	}
+	rec, err := e.Record(i)
+	if err != nil {
+		return Receipt{}, rec, false, err
+	}
+	return Receipt{Index: i, ID: rec.ID, Time: rec.Time, Duplicate: true, Recorded: true}, rec, true, req.same(rec)
+}
+
+// same refuses an id that was given to another command.
+func (req request) same(rec gov.Record) error {
+	if rec.Command == req.Name {
+		return nil
+	}
+	return gov.Errorf(gov.KindConflict, "command_id_used", "the command id %q belongs to a %s, not to a %s", req.ID, rec.Command, req.Name).
+		WithHint("leave the id out, or make a new one")
 }
 
 func (e *Engine) append(ctx context.Context, rec gov.Record, t *tx) (Receipt, gov.Record, error) {
@@ -102,7 +143,12 @@ func (e *Engine) append(ctx context.Context, rec gov.Record, t *tx) (Receipt, go
 		return Receipt{}, rec, err
 	}
 	if got.Duplicate {
+		name := rec.Command
+		rec = gov.Record{}
 		if err := json.Unmarshal(got.Body, &rec); err != nil {
+			return Receipt{}, rec, err
+		}
+		if err := (request{ID: rec.ID, Name: name}).same(rec); err != nil {
 			return Receipt{}, rec, err
 		}
 	}

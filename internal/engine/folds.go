@@ -93,7 +93,9 @@ func hasPrefix(s gov.Stream, prefix string) bool { return strings.HasPrefix(stri
 
 func viewEvent(ev gov.Event, t *tx) view.Event { return view.Event{Event: ev, Time: t.now} }
 
-func changeQuery(status string) view.Query { return view.Query{Kind: "change", State: status, Limit: 1 << 20} }
+func changeQuery(status string) view.Query {
+	return view.Query{Kind: "change", State: status, Limit: 1 << 20}
+}
 
 func mapKeys[K comparable, V any](m map[K]V) iter.Seq[K] { return maps.Keys(m) }
 

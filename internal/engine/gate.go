@@ -54,6 +54,9 @@ func (a GateAnswer) Passes() bool { return !a.Governed || a.Allowed || a.Observe
 // Gate judges what a push would land. The law is that of the old tip.
 func (e *Engine) Gate(ctx context.Context, req GateRequest) (GateAnswer, error) {
 	repo := e.repo(req.Repo)
+	if repo == nil {
+		return GateAnswer{}, repositoryMissing()
+	}
 	name, _, err := repo.DefaultBranch(ctx)
 	if err != nil {
 		return GateAnswer{}, err
@@ -62,12 +65,18 @@ func (e *Engine) Gate(ctx context.Context, req GateRequest) (GateAnswer, error) 
 		req.Ref = "refs/heads/" + name
 	}
 	branch, isBranch := strings.CutPrefix(req.Ref, "refs/heads/")
-	l, err := e.lawFor(ctx, repo, name, req.Old)
+	// Which refs are governed is the default branch's to say; what a governed
+	// ref's own tip says is the law for what lands on it.
+	here, err := e.lawFor(ctx, repo, name, "")
 	if err != nil {
 		return GateAnswer{}, err
 	}
-	if !isBranch || !governed(l, branch, name) {
+	if !isBranch || !here.policy.Governs(branch, name) {
 		return GateAnswer{Allowed: true}, nil
+	}
+	l, err := e.lawFor(ctx, repo, name, req.Old)
+	if err != nil {
+		return GateAnswer{}, err
 	}
 	out := GateAnswer{Governed: true, Observe: string(l.policy.Mode) == change.ModeObserve}
 	landings, err := repo.Landings(ctx, req.Old, req.New)
@@ -96,16 +105,6 @@ func (e *Engine) lawFor(ctx context.Context, repo Repo, name, old string) (law, 
 	return readLaw(ctx, repo, old)
 }
 
-func governed(l law, branch, defaultBranch string) bool {
-	if len(l.policy.Branches) == 0 {
-		return branch == defaultBranch
-	}
-	return slices.ContainsFunc(l.policy.Branches, func(p string) bool {
-		ok, err := path.Match(p, branch)
-		return ok || err != nil // a pattern that cannot be matched governs everything
-	})
-}
-
 // prepared is one landing with everything git says about it.
 type prepared struct {
 	c      *content
@@ -126,41 +125,88 @@ func (e *Engine) gate(ctx context.Context, req GateRequest, repo Repo, l law, br
 		ready = append(ready, p)
 	}
 	base := out
-	receipt, _, err := e.do(ctx, request{ID: req.CommandID, Actor: req.Actor, Name: "gate"}, func(ctx context.Context, t *tx) error {
+	receipt, rec, err := e.do(ctx, request{ID: req.CommandID, Actor: req.Actor, Name: "gate"}, func(ctx context.Context, t *tx) error {
 		out = base
 		out.Changes = nil
-		out.Allowed = len(out.Problems) == 0 && len(ready) > 0
+		var judged []*judgement
 		for _, p := range ready {
 			j, err := e.gateOne(ctx, t, p)
 			if err != nil {
 				return err
 			}
+			judged = append(judged, j)
 			out.Changes = append(out.Changes, GateChange{ID: p.c.id, Revert: p.revert != nil, Verdict: j.verdict})
-			out.Allowed = out.Allowed && j.verdict.Answer == gov.Allowed
-			if req.Record {
-				if err := e.recordGate(ctx, t, req, p, j); err != nil {
+		}
+		out.decide()
+		if req.Record {
+			for i, p := range ready {
+				if err := e.recordGate(ctx, t, req, p, judged[i], out); err != nil {
 					return err
 				}
 			}
-			if len(t.events) > 0 {
-				if err := j.keep(t); err != nil {
-					return err
-				}
+		}
+		if len(t.events) == 0 {
+			return nil
+		}
+		for _, j := range judged {
+			if err := j.keep(t); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
 	out.Receipt = receipt
+	if err == nil && receipt.Duplicate {
+		out, err = e.firstGate(base, rec)
+		out.Receipt = receipt
+	}
 	return out, err
 }
 
+// decide sets Allowed: something is pushed, and nothing of it is refused.
+func (a *GateAnswer) decide() {
+	a.Allowed = len(a.Problems) == 0 && len(a.Changes) > 0
+	for _, c := range a.Changes {
+		a.Allowed = a.Allowed && c.Verdict.Answer == gov.Allowed
+	}
+}
+
+// firstGate is the answer that a record of the gate gave.
+func (e *Engine) firstGate(base GateAnswer, rec gov.Record) (GateAnswer, error) {
+	verdicts, err := e.verdicts(rec)
+	for _, v := range verdicts {
+		revert := slices.ContainsFunc(v.Stages, func(r gov.Requirement) bool { return r.ID == change.StageRevert })
+		base.Changes = append(base.Changes, GateChange{ID: v.Change, Revert: revert, Verdict: v})
+	}
+	base.decide()
+	return base, err
+}
+
 func (e *Engine) gateOne(ctx context.Context, t *tx, p prepared) (*judgement, error) {
-	j, _, err := e.sync(ctx, t, p.c, p.revert)
+	revert := p.revert
+	if revert != nil {
+		// What was found before the decision may not be so any more.
+		st, err := t.change(ctx, p.c.id)
+		if err != nil {
+			return nil, err
+		}
+		revert = &change.RevertFact{Of: revert.Of, Exact: revert.Exact, Merged: st.Status == change.Merge}
+	}
+	p.c.landing = true
+	j, _, err := e.sync(ctx, t, p.c, revert)
 	return j, err
 }
 
-// recordGate writes the permission or the refusal.
-func (e *Engine) recordGate(ctx context.Context, t *tx, req GateRequest, p prepared, j *judgement) error {
+func repositoryMissing() error {
+	return gov.Errorf(gov.KindInvalid, "repository_missing", "this log stands beside no repository").WithHint("run the command inside the repository")
+}
+
+// recordGate writes the permission or the refusal. A change of a push that is
+// refused for something else gets no permission: it would not land like this.
+func (e *Engine) recordGate(ctx context.Context, t *tx, req GateRequest, p prepared, j *judgement, whole GateAnswer) error {
+	if j.verdict.Answer == gov.Allowed && !whole.Passes() {
+		return nil
+	}
 	st, err := t.change(ctx, p.c.id)
 	if err != nil || st.Status == change.Absent {
 		return err
@@ -312,18 +358,29 @@ type MergedRequest struct {
 // log does not deny facts.
 func (e *Engine) Merged(ctx context.Context, req MergedRequest) (Receipt, error) {
 	repo := e.repo(req.Repo)
-	branch := strings.TrimPrefix(req.Ref, "refs/heads/")
-	l, err := readLaw(ctx, repo, req.New)
+	if repo == nil {
+		return Receipt{}, repositoryMissing()
+	}
+	name, _, err := repo.DefaultBranch(ctx)
 	if err != nil {
 		return Receipt{}, err
+	}
+	branch, isBranch := strings.CutPrefix(req.Ref, "refs/heads/")
+	before, err := e.lawFor(ctx, repo, name, req.Old)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if !isBranch || !governed(before, branch, name) {
+		return Receipt{}, nil // nothing is merged by a push to a branch of one's own
 	}
 	landings, err := repo.Landings(ctx, req.Old, req.New)
 	if err != nil {
 		return Receipt{}, err
 	}
-	before, err := e.lawFor(ctx, repo, branch, req.Old)
-	if err != nil {
-		return Receipt{}, err
+	// A law that cannot be read is no reason to deny that it stands there.
+	after, lawErr := readLaw(ctx, repo, req.New)
+	if lawErr != nil {
+		e.logger.WarnContext(ctx, "the merged policy or registry cannot be read", "commit", req.New, "err", lawErr)
 	}
 	var ready []prepared
 	for _, land := range landings {
@@ -341,7 +398,10 @@ func (e *Engine) Merged(ctx context.Context, req MergedRequest) (Receipt, error)
 				return err
 			}
 		}
-		return t.adopt(ctx, l)
+		if lawErr != nil || branch != name {
+			return nil
+		}
+		return t.adopt(ctx, after)
 	})
 	return receipt, err
 }

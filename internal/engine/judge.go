@@ -43,7 +43,7 @@ func (e *Engine) judge(ctx context.Context, t *tx, c *content, st change.State, 
 	if err != nil {
 		return nil, err
 	}
-	authors := c.authors(st.Proposer)
+	authors := c.authorsOf(st, st.Proposer)
 	people := withoutAddresses(c.law.registry.People)
 	j.approvalFacts = approval.Facts{
 		Now: t.now, Change: c.id, Risk: j.plan.Risk, Revision: c.revision.Change, Authors: authors, People: people,
@@ -58,6 +58,11 @@ func (e *Engine) judge(ctx context.Context, t *tx, c *content, st change.State, 
 	}
 	j.checks = evidence.Judge(j.evidenceFacts)
 	j.changeFacts = c.changeFacts(t.now, j, rollouts, unread, revert, overdue)
+	if c.landing && revert == nil {
+		if p, closed := closedProblem(c, st); closed {
+			j.changeFacts.Problems = append(j.changeFacts.Problems, p)
+		}
+	}
 	j.verdict = change.Judge(j.changeFacts)
 	return j, nil
 }

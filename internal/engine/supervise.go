@@ -259,7 +259,7 @@ type watcher struct {
 	t       policy.Target
 	kick    chan struct{}
 	traffic Traffic
-	seq     int64 // last window given to the judge
+	seq     int64         // last window given to the judge
 	slots   [2]gov.Digest // what answered there last
 
 	key    string // of the weight in force

@@ -75,7 +75,7 @@ func (e *Engine) target(ctx context.Context, repo Repo, branch string) (name, co
 
 func (e *Engine) syncContent(ctx context.Context, req request, c *content) (ChangeAnswer, error) {
 	var out ChangeAnswer
-	receipt, _, err := e.do(ctx, req, func(ctx context.Context, t *tx) error {
+	receipt, rec, err := e.do(ctx, req, func(ctx context.Context, t *tx) error {
 		j, st, err := e.sync(ctx, t, c, nil)
 		if err != nil {
 			return err
@@ -86,7 +86,27 @@ func (e *Engine) syncContent(ctx context.Context, req request, c *content) (Chan
 		}
 		return nil
 	})
+	if err == nil && receipt.Duplicate {
+		out, err = e.firstAnswer(ctx, c.id, rec)
+	}
 	out.Receipt = receipt
+	return out, err
+}
+
+// firstAnswer is the answer about a change that a record gave: its verdict
+// then, beside the change's state now.
+func (e *Engine) firstAnswer(ctx context.Context, id gov.ChangeID, rec gov.Record) (ChangeAnswer, error) {
+	st, err := e.stateOf(ctx, id)
+	if err != nil {
+		return ChangeAnswer{}, err
+	}
+	out := ChangeAnswer{State: st, Local: e.identity.Local}
+	verdicts, err := e.verdicts(rec)
+	for _, v := range verdicts {
+		if v.Change == id {
+			out.Verdict = v
+		}
+	}
 	return out, err
 }
 
@@ -132,7 +152,7 @@ func (e *Engine) sync(ctx context.Context, t *tx, c *content, revert *change.Rev
 			return nil, st, err
 		}
 	}
-	return j, st, e.disturbRollouts(ctx, t, c, st, j)
+	return j, st, e.disturbRollouts(ctx, t, c, j)
 }
 
 // change loads a change's folded state.
@@ -303,10 +323,8 @@ func (e *Engine) TakeStatement(ctx context.Context, actor gov.Principal, envelop
 	if err != nil {
 		return ChangeAnswer{}, gov.Recorded{}, err
 	}
-	now, err := e.keeper.now()
-	if err != nil {
-		return ChangeAnswer{}, gov.Recorded{}, err
-	}
+	// A clock that jumped stops what follows, unless it takes something back.
+	now, _ := e.keeper.now()
 	rec, _, err := sign.Verify(envelope, l.registry, now)
 	if err != nil {
 		return ChangeAnswer{}, gov.Recorded{}, err

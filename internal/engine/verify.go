@@ -107,6 +107,26 @@ func (e *Engine) replay(out *Replayed, index uint64, d gov.Decided) {
 	fail("decision_differs", "%s", message)
 }
 
+// verdicts are the verdicts over changes that a record holds, in order.
+func (e *Engine) verdicts(rec gov.Record) ([]gov.Verdict, error) {
+	var out []gov.Verdict
+	for _, d := range rec.Decided {
+		if d.Rule != change.Rule {
+			continue
+		}
+		_, answer, err := e.inputs(d)
+		if err != nil {
+			return nil, err
+		}
+		var v gov.Verdict
+		if err := json.Unmarshal(answer, &v); err != nil {
+			return nil, gov.Errorf(gov.KindIntegrity, "answer_unreadable", "the recorded verdict cannot be read: %w", err).WithHint("govern verify decisions")
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
 func (e *Engine) inputs(d gov.Decided) (facts, answer json.RawMessage, err error) {
 	if d.Blob == "" {
 		return d.Facts, d.Answer, nil

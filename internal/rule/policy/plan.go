@@ -340,3 +340,7 @@ func Replay(facts json.RawMessage) (json.RawMessage, error) {
 
 // maxFacts bounds recorded facts: a policy, and as many paths as git has.
 const maxFacts = 64 << 20
+
+// Governs tells whether changes to a branch need a change; def is the default
+// branch, which alone is governed when the policy names none.
+func (p Policy) Governs(branch, def string) bool { return governed(p.Branches, branch, def) }

@@ -44,8 +44,12 @@ const batch = 500 // records a transaction
 // log or stands on another history is reset first. It returns how many records
 // were applied and whether the view was rebuilt.
 func (v *View) Catch(ctx context.Context, src Source) (applied uint64, rebuilt bool, err error) {
+	healed := false
 	for {
 		n, done, reset, err := v.step(ctx, src)
+		if damaged(err) && !healed {
+			healed, reset, done, err = true, true, false, v.Reset(ctx)
+		}
 		applied += n
 		rebuilt = rebuilt || reset
 		if err != nil || done {
@@ -56,12 +60,12 @@ func (v *View) Catch(ctx context.Context, src Source) (applied uint64, rebuilt b
 
 func (v *View) step(ctx context.Context, src Source) (n uint64, done, reset bool, err error) {
 	size := src.Size()
-	if have, _, err := position(ctx, v.read); err == nil && have == size && size > 0 {
-		if ok, err := v.same(ctx, v.read, src, size); err != nil || ok {
+	if have, _, err := position(ctx, v.read()); err == nil && have == size && size > 0 {
+		if ok, err := v.same(ctx, v.read(), src, size); err != nil || ok {
 			return 0, true, false, err
 		}
 	}
-	tx, err := v.write.BeginTx(ctx, nil)
+	tx, err := v.write().BeginTx(ctx, nil)
 	if err != nil {
 		return 0, false, false, wrap("update views", err)
 	}

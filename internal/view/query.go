@@ -15,7 +15,7 @@ import (
 // State gives a stream's folded state and version; version 0 and nil for a
 // stream without events.
 func (v *View) State(ctx context.Context, s gov.Stream) (state []byte, version uint64, err error) {
-	err = v.read.QueryRowContext(ctx, `SELECT version, state FROM states WHERE stream = $1`, s).Scan(&version, &state)
+	err = v.read().QueryRowContext(ctx, `SELECT version, state FROM states WHERE stream = $1`, s).Scan(&version, &state)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, 0, nil
 	}
@@ -24,13 +24,13 @@ func (v *View) State(ctx context.Context, s gov.Stream) (state []byte, version u
 
 // Events gives all events of a stream in order.
 func (v *View) Events(ctx context.Context, s gov.Stream) ([]Event, error) {
-	rows, err := v.read.QueryContext(ctx, `SELECT stream, version, idx, n, type, v, at_ms, actor, data FROM events WHERE stream = $1 ORDER BY version`, s)
+	rows, err := v.read().QueryContext(ctx, `SELECT stream, version, idx, n, type, v, at_ms, actor, data FROM events WHERE stream = $1 ORDER BY version`, s)
 	return scanEvents(rows, err)
 }
 
 // Tail gives the newest n events of all streams, newest first.
 func (v *View) Tail(ctx context.Context, n int) ([]Event, error) {
-	rows, err := v.read.QueryContext(ctx, `SELECT stream, version, idx, n, type, v, at_ms, actor, data FROM events ORDER BY idx DESC, n DESC LIMIT $1`, n)
+	rows, err := v.read().QueryContext(ctx, `SELECT stream, version, idx, n, type, v, at_ms, actor, data FROM events ORDER BY idx DESC, n DESC LIMIT $1`, n)
 	return scanEvents(rows, err)
 }
 
@@ -74,7 +74,7 @@ func (v *View) Subjects(ctx context.Context, q Query) ([]Subject, error) {
 		q.Limit = 1000
 	}
 	args = append(args, q.Limit)
-	rows, err := v.read.QueryContext(ctx, `SELECT kind, id, number, owner, state, digest FROM subjects WHERE `+
+	rows, err := v.read().QueryContext(ctx, `SELECT kind, id, number, owner, state, digest FROM subjects WHERE `+
 		strings.Join(where, " AND ")+fmt.Sprintf(` ORDER BY number, id LIMIT $%d`, len(args)), args...)
 	if err != nil {
 		return nil, wrap("list "+q.Kind, err)
@@ -94,13 +94,13 @@ func (v *View) Subjects(ctx context.Context, q Query) ([]Subject, error) {
 // MaxNumber is the highest number of a kind, 0 when there is none.
 func (v *View) MaxNumber(ctx context.Context, kind string) (int, error) {
 	var n sql.NullInt64
-	err := v.read.QueryRowContext(ctx, `SELECT MAX(number) FROM subjects WHERE kind = $1`, kind).Scan(&n)
+	err := v.read().QueryRowContext(ctx, `SELECT MAX(number) FROM subjects WHERE kind = $1`, kind).Scan(&n)
 	return int(n.Int64), wrap("read highest number", err)
 }
 
 // HasStatement tells whether a statement was taken in, and at which index.
 func (v *View) HasStatement(ctx context.Context, d gov.Digest) (index uint64, ok bool, err error) {
-	err = v.read.QueryRowContext(ctx, `SELECT idx FROM statements WHERE digest = $1`, d).Scan(&index)
+	err = v.read().QueryRowContext(ctx, `SELECT idx FROM statements WHERE digest = $1`, d).Scan(&index)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil
 	}
@@ -109,7 +109,7 @@ func (v *View) HasStatement(ctx context.Context, d gov.Digest) (index uint64, ok
 
 // Due lists the streams whose deadline is at or before t, earliest first.
 func (v *View) Due(ctx context.Context, t time.Time) ([]gov.Stream, error) {
-	rows, err := v.read.QueryContext(ctx, `SELECT stream FROM deadlines WHERE at_ms <= $1 ORDER BY at_ms, stream`, t.UnixMilli())
+	rows, err := v.read().QueryContext(ctx, `SELECT stream FROM deadlines WHERE at_ms <= $1 ORDER BY at_ms, stream`, t.UnixMilli())
 	if err != nil {
 		return nil, wrap("read deadlines", err)
 	}
@@ -128,7 +128,7 @@ func (v *View) Due(ctx context.Context, t time.Time) ([]gov.Stream, error) {
 // NextDeadline is the earliest deadline, zero when there is none.
 func (v *View) NextDeadline(ctx context.Context) (time.Time, error) {
 	var ms sql.NullInt64
-	err := v.read.QueryRowContext(ctx, `SELECT MIN(at_ms) FROM deadlines`).Scan(&ms)
+	err := v.read().QueryRowContext(ctx, `SELECT MIN(at_ms) FROM deadlines`).Scan(&ms)
 	if err != nil || !ms.Valid {
 		return time.Time{}, wrap("read deadlines", err)
 	}
@@ -137,7 +137,7 @@ func (v *View) NextDeadline(ctx context.Context) (time.Time, error) {
 
 // Deciding lists the indexes of records that hold decisions, in order.
 func (v *View) Deciding(ctx context.Context) ([]uint64, error) {
-	rows, err := v.read.QueryContext(ctx, `SELECT idx FROM records WHERE decided > 0 ORDER BY idx`)
+	rows, err := v.read().QueryContext(ctx, `SELECT idx FROM records WHERE decided > 0 ORDER BY idx`)
 	if err != nil {
 		return nil, wrap("list decisions", err)
 	}
@@ -155,7 +155,7 @@ func (v *View) Deciding(ctx context.Context) ([]uint64, error) {
 
 // Applied is how many records the view holds.
 func (v *View) Applied(ctx context.Context) (uint64, error) {
-	n, _, err := position(ctx, v.read)
+	n, _, err := position(ctx, v.read())
 	return n, wrap("read views", err)
 }
 
@@ -170,7 +170,7 @@ var tables = []struct{ name, order string }{
 func (v *View) Dump(ctx context.Context) (gov.Digest, error) {
 	h := sha256.New()
 	for _, t := range tables {
-		rows, err := v.read.QueryContext(ctx, "SELECT * FROM "+t.name+" ORDER BY "+t.order)
+		rows, err := v.read().QueryContext(ctx, "SELECT * FROM "+t.name+" ORDER BY "+t.order)
 		if err != nil {
 			return "", wrap("dump views", err)
 		}

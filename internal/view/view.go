@@ -10,9 +10,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 
 	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // the default engine, pure Go
+	"modernc.org/sqlite" // the default engine, pure Go
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/governhq/govern/internal/gov"
 )
@@ -23,12 +26,18 @@ var migrations embed.FS
 // View is an open set of projections. It is safe for use from many goroutines;
 // one writer handle serialises transactions, readers have their own.
 type View struct {
-	path   string
-	write  *sql.DB
-	read   *sql.DB
-	folds  []Fold
-	memory bool
+	path  string
+	folds []Fold
+	db    atomic.Pointer[handles]
+	swap  sync.Mutex // guards replacing db
 }
+
+// handles are the two ways into one database; they are one where it is in
+// memory.
+type handles struct{ write, read *sql.DB }
+
+func (v *View) read() *sql.DB  { return v.db.Load().read }
+func (v *View) write() *sql.DB { return v.db.Load().write }
 
 // Fold projects the events of all streams with a prefix.
 //
@@ -53,15 +62,28 @@ type Subject struct {
 }
 
 // Open opens or creates the views in file path; "" keeps them in memory.
-// A file that cannot be written (read-only directory) is served from memory.
+// A file that cannot be written (read-only directory) is served from memory;
+// one that is no database any more is thrown away.
 func Open(ctx context.Context, path string, folds []Fold) (*View, error) {
 	v := &View{path: path, folds: folds}
 	if path != "" && !writable(path) {
 		v.path = ""
 	}
-	if err := v.open(ctx); err != nil {
+	h, err := v.open(ctx)
+	if damaged(err) && v.path != "" {
+		if err := Remove(v.path); err != nil {
+			return nil, err
+		}
+		h, err = v.open(ctx)
+	}
+	if unwritable(err) && v.path != "" {
+		v.path = ""
+		h, err = v.open(ctx)
+	}
+	if err != nil {
 		return nil, err
 	}
+	v.db.Store(h)
 	return v, nil
 }
 
@@ -73,33 +95,52 @@ func writable(path string) bool {
 	return f.Close() == nil
 }
 
-func (v *View) open(ctx context.Context) error {
-	v.memory = v.path == ""
+// code is the SQLite result code behind err without its extension, 0 for none.
+func code(err error) int {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return e.Code() & 0xff
+	}
+	return 0
+}
+
+// damaged tells whether the file is no database, or not a whole one.
+func damaged(err error) bool {
+	c := code(err)
+	return c == sqlite3.SQLITE_NOTADB || c == sqlite3.SQLITE_CORRUPT || errors.Is(err, errNotViews)
+}
+
+// unwritable tells whether a database cannot be written where it is: its
+// directory takes no write-ahead log.
+func unwritable(err error) bool {
+	c := code(err)
+	return c == sqlite3.SQLITE_READONLY || c == sqlite3.SQLITE_CANTOPEN
+}
+
+func (v *View) open(ctx context.Context) (*handles, error) {
 	write, err := sql.Open("sqlite", v.dsn(false))
 	if err != nil {
-		return wrap("open views", err)
+		return nil, wrap("open views", err)
 	}
 	write.SetMaxOpenConns(1)
-	v.write, v.read = write, write
 	if err := migrate(ctx, write); err != nil {
 		write.Close()
-		return wrap("migrate views", err)
+		return nil, wrap("migrate views", err)
 	}
-	if !v.memory {
-		read, err := sql.Open("sqlite", v.dsn(true))
-		if err != nil {
-			write.Close()
-			return wrap("open views", err)
-		}
-		v.read = read
+	if v.path == "" {
+		return &handles{write, write}, nil
 	}
-	return nil
+	read, err := sql.Open("sqlite", v.dsn(true))
+	if err != nil {
+		write.Close()
+		return nil, wrap("open views", err)
+	}
+	return &handles{write, read}, nil
 }
 
 // dsn sets busy_timeout first: the pragmas after it may already have to wait.
 // synchronous(NORMAL) is enough, the log replays what a crash loses.
 func (v *View) dsn(readOnly bool) string {
-	if v.memory {
+	if v.path == "" {
 		return "file::memory:?_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)"
 	}
 	q := "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=foreign_keys(1)"
@@ -111,19 +152,25 @@ func (v *View) dsn(readOnly bool) string {
 	return "file:" + (&url.URL{Path: v.path}).EscapedPath() + "?" + q
 }
 
+// errNotViews: the tables are not those of the migrations.
+var errNotViews = errors.New("the tables are not those of this program")
+
 func migrate(ctx context.Context, db *sql.DB) error {
-	var have int
-	if err := db.QueryRowContext(ctx, `SELECT COUNT(*) FROM sqlite_master WHERE name = 'deadlines'`).Scan(&have); err != nil {
+	var have, all int
+	if err := db.QueryRowContext(ctx, `SELECT COUNT(*) FILTER (WHERE name = 'goose_db_version'), COUNT(*) FROM sqlite_master WHERE type = 'table'`).Scan(&have, &all); err != nil {
 		return err
 	}
 	var version int64
 	if have == 1 {
-		if err := db.QueryRowContext(ctx, `SELECT MAX(version_id) FROM goose_db_version`).Scan(&version); err != nil {
+		if err := db.QueryRowContext(ctx, `SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version`).Scan(&version); err != nil {
 			return err
 		}
 	}
-	if version == newestMigration {
-		return nil // goose's own checks cost more than a whole short command
+	switch {
+	case version > newestMigration, have == 0 && all > 0:
+		return errNotViews // of a newer program, or nobody's: thrown away, the log has it all
+	case version == newestMigration:
+		return complete(ctx, db) // goose's own checks cost more than a whole short command
 	}
 	sub, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -137,32 +184,69 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	return err
 }
 
+// complete tells whether every table is there.
+func complete(ctx context.Context, db *sql.DB) error {
+	for _, t := range tables {
+		var n int
+		if err := db.QueryRowContext(ctx, `SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = $1`, t.name).Scan(&n); err != nil {
+			return err
+		}
+		if n != 1 {
+			return errNotViews
+		}
+	}
+	return nil
+}
+
 // newestMigration is the number of the last file in migrations; a test
 // compares them.
 const newestMigration = 1
 
 // Close closes the handles; twice is fine.
-func (v *View) Close() error {
-	err := v.write.Close()
-	if v.read != v.write {
-		err = errors.Join(err, v.read.Close())
+func (v *View) Close() error { return v.db.Load().close() }
+
+func (h *handles) close() error {
+	err := h.write.Close()
+	if h.read != h.write {
+		err = errors.Join(err, h.read.Close())
 	}
 	return err
 }
 
-// Reset throws every row away: the next Catch rebuilds from index 0.
+// Reset throws every row away: the next Catch rebuilds from index 0. A file
+// that is damaged is replaced; who reads it at this moment gets an error.
 func (v *View) Reset(ctx context.Context) error {
-	tx, err := v.write.BeginTx(ctx, nil)
-	if err != nil {
+	v.swap.Lock()
+	defer v.swap.Unlock()
+	err := v.clear(ctx)
+	if !damaged(err) || v.path == "" {
 		return wrap("reset views", err)
+	}
+	old := v.db.Load()
+	old.close() // its errors are those of the damaged file
+	if err := Remove(v.path); err != nil {
+		return err
+	}
+	h, err := v.open(ctx)
+	if err != nil {
+		return err
+	}
+	v.db.Store(h)
+	return nil
+}
+
+func (v *View) clear(ctx context.Context) error {
+	tx, err := v.write().BeginTx(ctx, nil)
+	if err != nil {
+		return err
 	}
 	defer tx.Rollback()
 	for _, t := range tables {
 		if _, err := tx.ExecContext(ctx, "DELETE FROM "+t.name); err != nil {
-			return wrap("reset views", err)
+			return err
 		}
 	}
-	return wrap("reset views", tx.Commit())
+	return tx.Commit()
 }
 
 // Remove deletes the files of views that were closed; what is missing is fine.

@@ -36,6 +36,11 @@ func foldChange(state []byte, ev view.Event) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A statement learns the index of its record from the log: when it was
+	// decided, another record may still have come first.
+	if n := len(st.Statements); ev.Type == change.EventRecorded && n > 0 {
+		st.Statements[n-1].Index = ev.Index
+	}
 	return json.Marshal(st)
 }
 
@@ -91,7 +96,9 @@ func millis(t time.Time) int64 {
 
 func hasPrefix(s gov.Stream, prefix string) bool { return strings.HasPrefix(string(s), prefix) }
 
-func viewEvent(ev gov.Event, t *tx) view.Event { return view.Event{Event: ev, Time: t.now} }
+func viewEvent(ev gov.Event, t *tx) view.Event {
+	return view.Event{Event: ev, Time: t.now, Index: t.e.Reader().Size()}
+}
 
 func changeQuery(status string) view.Query {
 	return view.Query{Kind: "change", State: status, Limit: 1 << 20}

@@ -370,7 +370,7 @@ func (e *Engine) Merged(ctx context.Context, req MergedRequest) (Receipt, error)
 	if err != nil {
 		return Receipt{}, err
 	}
-	if !isBranch || !governed(before, branch, name) {
+	if !isBranch || !before.policy.Governs(branch, name) {
 		return Receipt{}, nil // nothing is merged by a push to a branch of one's own
 	}
 	landings, err := repo.Landings(ctx, req.Old, req.New)

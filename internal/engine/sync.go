@@ -257,7 +257,7 @@ func (e *Engine) recordStatement(ctx context.Context, t *tx, c *content, s state
 		return err
 	}
 	rec := s.rec
-	rec.Time, rec.Index = t.now, e.Reader().Size()
+	rec.Time = t.now
 	known := change.Known{}
 	if rec.Decision == gov.DecideReview {
 		with := approval.Judge(approval.Facts{

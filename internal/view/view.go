@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"github.com/pressly/goose/v3"
+	"golang.org/x/sys/unix"
 	"modernc.org/sqlite" // the default engine, pure Go
 	sqlite3 "modernc.org/sqlite/lib"
 
@@ -122,7 +123,7 @@ func (v *View) open(ctx context.Context) (*handles, error) {
 		return nil, wrap("open views", err)
 	}
 	write.SetMaxOpenConns(1)
-	if err := migrate(ctx, write); err != nil {
+	if err := v.migrate(ctx, write); err != nil {
 		write.Close()
 		return nil, wrap("migrate views", err)
 	}
@@ -155,22 +156,25 @@ func (v *View) dsn(readOnly bool) string {
 // errNotViews: the tables are not those of the migrations.
 var errNotViews = errors.New("the tables are not those of this program")
 
-func migrate(ctx context.Context, db *sql.DB) error {
-	var have, all int
-	if err := db.QueryRowContext(ctx, `SELECT COUNT(*) FILTER (WHERE name = 'goose_db_version'), COUNT(*) FROM sqlite_master WHERE type = 'table'`).Scan(&have, &all); err != nil {
+// migrate makes the tables. Processes that find none at the same time take
+// turns: goose itself would have both make them.
+func (v *View) migrate(ctx context.Context, db *sql.DB) error {
+	done, err := migrated(ctx, db)
+	if done || err != nil {
 		return err
 	}
-	var version int64
-	if have == 1 {
-		if err := db.QueryRowContext(ctx, `SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version`).Scan(&version); err != nil {
+	if v.path != "" {
+		dir, err := os.Open(filepath.Dir(v.path))
+		if err != nil {
 			return err
 		}
-	}
-	switch {
-	case version > newestMigration, have == 0 && all > 0:
-		return errNotViews // of a newer program, or nobody's: thrown away, the log has it all
-	case version == newestMigration:
-		return complete(ctx, db) // goose's own checks cost more than a whole short command
+		defer dir.Close() // which lets the lock go
+		if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+			return err
+		}
+		if done, err = migrated(ctx, db); done || err != nil {
+			return err
+		}
 	}
 	sub, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -182,6 +186,27 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	}
 	_, err = p.Up(ctx)
 	return err
+}
+
+// migrated tells whether the tables are this program's already.
+func migrated(ctx context.Context, db *sql.DB) (bool, error) {
+	var have, all int
+	if err := db.QueryRowContext(ctx, `SELECT COUNT(*) FILTER (WHERE name = 'goose_db_version'), COUNT(*) FROM sqlite_master WHERE type = 'table'`).Scan(&have, &all); err != nil {
+		return false, err
+	}
+	var version int64
+	if have == 1 {
+		if err := db.QueryRowContext(ctx, `SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version`).Scan(&version); err != nil {
+			return false, err
+		}
+	}
+	switch {
+	case version > newestMigration, have == 0 && all > 0:
+		return false, errNotViews // of a newer program, or nobody's: thrown away, the log has it all
+	case version == newestMigration:
+		return true, complete(ctx, db) // goose's own checks cost more than a whole short command
+	}
+	return false, nil
 }
 
 // complete tells whether every table is there.

@@ -370,7 +370,13 @@ func (e *Engine) Merged(ctx context.Context, req MergedRequest) (Receipt, error)
 	if err != nil {
 		return Receipt{}, err
 	}
-	if !isBranch || !before.policy.Governs(branch, name) {
+	here := before
+	if branch != name { // which refs are governed is the default branch's to say
+		if here, err = e.lawFor(ctx, repo, name, ""); err != nil {
+			return Receipt{}, err
+		}
+	}
+	if !isBranch || !here.policy.Governs(branch, name) {
 		return Receipt{}, nil // nothing is merged by a push to a branch of one's own
 	}
 	landings, err := repo.Landings(ctx, req.Old, req.New)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
+	"io"
 	"slices"
 	"strings"
 
@@ -86,6 +87,7 @@ func newHead(text []byte) head {
 	switch {
 	case bytes.HasPrefix(h.text, []byte("<")):
 		d := xml.NewDecoder(bytes.NewReader(h.text))
+		d.CharsetReader = func(_ string, r io.Reader) (io.Reader, error) { return r, nil } // its reader refuses others
 		for h.root == "" {
 			tok, err := d.RawToken()
 			if err != nil {

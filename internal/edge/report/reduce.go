@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/governhq/govern/internal/gov"
@@ -111,20 +112,19 @@ func rank(all []gov.Result, wanted []string) []ranked {
 	out := make([]ranked, 0, len(all))
 	for i, r := range all {
 		p := ranked{i, rankPassed}
-		if r.Status != passed && r.Status != skipped {
+		switch ps := matches(ws, r); {
+		case r.Status != passed && r.Status != skipped:
 			p.rank = rankFailed
-		} else {
-			place, ok := matchAny(ws, r)
-			switch {
-			case ok && r.Status == skipped:
-				p.rank = rankWantedSkipped
-			case ok && !places[place]:
-				p.rank = rankWantedPlace
-				places[place] = true
-			case ok:
-				p.rank = rankWanted
-			case r.Status == skipped:
-				p.rank = rankSkipped
+		case r.Status == skipped && len(ps) > 0:
+			p.rank = rankWantedSkipped
+		case r.Status == skipped:
+			p.rank = rankSkipped
+		case len(ps) > 0:
+			p.rank = rankWanted
+			for _, place := range ps {
+				if !places[place] {
+					places[place], p.rank = true, rankWantedPlace
+				}
 			}
 		}
 		out = append(out, p)
@@ -168,19 +168,20 @@ func clean(f string) string {
 	return path.Clean(strings.ReplaceAll(f, `\`, "/"))
 }
 
-// matchAny tells whether some wanted name could mean r, and of which place r
-// then is: the wanted name with what stands before it.
-func matchAny(ws []want, r gov.Result) (string, bool) {
+// matches lists for each wanted name that could mean r the place that r then
+// has: the name with what stands before it.
+func matches(ws []want, r gov.Result) []string {
 	if len(ws) == 0 {
-		return "", false
+		return nil
 	}
+	var out []string
 	id, file := words(r.ID), words(clean(r.File))
 	for i, w := range ws {
 		if place, ok := w.match(r, id, file); ok {
-			return string(rune('0'+i)) + "\x00" + place, true
+			out = append(out, strconv.Itoa(i)+"\x00"+place)
 		}
 	}
-	return "", false
+	return out
 }
 
 func (w want) match(r gov.Result, id, file []string) (string, bool) {
@@ -188,8 +189,8 @@ func (w want) match(r gov.Result, id, file []string) (string, bool) {
 	switch {
 	case r.ID == w.raw, strings.HasPrefix(r.ID, w.raw+"/"), strings.HasPrefix(r.ID, w.raw+"::"):
 		return f, true
-	case len(w.words) == 0:
-		return f, w.file == "." || w.raw == "..."
+	case len(w.words) == 0: // "." and "./..." mean everything
+		return "", true
 	case f != "" && (f == w.file || strings.HasPrefix(f, w.file+"/")):
 		return f, true
 	}

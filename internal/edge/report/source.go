@@ -76,16 +76,14 @@ type checked struct {
 
 var byteOrderMark = []byte{0xEF, 0xBB, 0xBF}
 
-// Read gives whole characters only; p must hold at least a few.
+// Read gives whole characters only, and as many as p holds: parsers above look
+// again at what they have each time they get more, so small pieces would cost
+// them quadratic time. p must hold at least a few bytes.
 func (c *checked) Read(p []byte) (int, error) {
-	for idle := 0; c.err == nil; idle++ {
-		if idle > 100 {
-			c.err = &gov.Error{Kind: gov.KindUnavailable, Code: "report_read", Message: "the report could not be read", Err: io.ErrNoProgress}
-			break
-		}
+	for c.err == nil {
 		n := copy(p, c.rest)
 		c.rest = c.rest[:0]
-		m, err := c.from.Read(p[n:])
+		m, err := c.fill(p[n:])
 		c.sum.Write(p[n : n+m])
 		c.at += int64(m)
 		if c.left -= int64(m); c.left < 0 {
@@ -108,6 +106,23 @@ func (c *checked) Read(p []byte) (int, error) {
 		}
 	}
 	return 0, c.err
+}
+
+// fill reads until p is full or reading ends.
+func (c *checked) fill(p []byte) (int, error) {
+	n, idle := 0, 0
+	for n < len(p) {
+		m, err := c.from.Read(p[n:])
+		if n += m; err != nil {
+			return n, err
+		}
+		if m > 0 {
+			idle = 0
+		} else if idle++; idle > 100 {
+			return n, io.ErrNoProgress
+		}
+	}
+	return n, nil
 }
 
 // characters checks b and gives how much of it is whole, after moving away a

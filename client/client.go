@@ -172,9 +172,12 @@ func (c *Client) Document(ctx context.Context, id ChangeID) (Document, error) {
 	return get[Document](ctx, c, "/v1/changes/"+seg(string(id))+"/document", nil)
 }
 
-// Withdraw closes an open change.
-func (c *Client) Withdraw(ctx context.Context, id ChangeID) (Receipt, error) {
-	return post[Receipt](ctx, c, "/v1/changes/"+seg(string(id))+"/withdraw", struct{}{})
+// Withdraw closes an open change in the name of a handle, which only a caller on
+// the log's own machine may choose.
+func (c *Client) Withdraw(ctx context.Context, id ChangeID, as string) (Receipt, error) {
+	var out Receipt
+	err := c.call(ctx, http.MethodPost, "/v1/changes/"+seg(string(id))+"/withdraw", url.Values{"viewer": {as}}, struct{}{}, &out)
+	return out, err
 }
 
 // Wait answers when the change is in state (an answer of the verdict, a stage,

@@ -132,30 +132,6 @@ func (r *Repo) joined(ctx context.Context, tip, other, tree, message string, aut
 	return r.commitTree(ctx, tree, parents, message, author)
 }
 
-// CommitOnto makes a commit on top of another with files added or replaced, and
-// moves no ref.
-func (r *Repo) CommitOnto(ctx context.Context, parent string, files map[string][]byte, message string) (string, error) {
-	if r.quarantined {
-		return "", gov.Errorf(gov.KindConflict, "git_quarantine", "a receive hook cannot write to the repository before the push is accepted")
-	}
-	author, err := r.Identity(ctx)
-	if err != nil {
-		return "", err
-	}
-	paths, err := writable(files)
-	if err != nil {
-		return "", err
-	}
-	if parent, err = r.Resolve(ctx, parent); err != nil {
-		return "", err
-	}
-	tree, err := r.graft(ctx, parent, paths, files)
-	if err != nil {
-		return "", err
-	}
-	return r.commitTree(ctx, tree, []string{parent}, message, author)
-}
-
 func writable(files map[string][]byte) ([]string, error) {
 	paths := slices.Sorted(maps.Keys(files))
 	for _, p := range paths {

@@ -237,6 +237,9 @@ func (s *server) withdraw(ctx context.Context, p gov.Principal, in *idIn) (*answ
 	if err != nil {
 		return nil, err
 	}
+	if in.Viewer != "" && p.Via != "token" {
+		p.Handle = in.Viewer
+	}
 	r, err := s.e.Withdraw(ctx, p, id)
 	return &answer[client.Receipt]{client.Receipt(r)}, err
 }

@@ -186,7 +186,7 @@ func (a *app) session(ctx context.Context, purpose string) (Workbench, Session, 
 	if err != nil && a.Env("GOVERN_SERVER") == "" {
 		return nil, nil, err
 	}
-	s, err := a.OpenSession(ctx, w, purpose, "local")
+	s, err := a.open(ctx, w, purpose)
 	return w, s, err
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"path"
 	"strings"
 
@@ -9,8 +10,6 @@ import (
 	"github.com/governhq/govern/internal/engine"
 	"github.com/governhq/govern/internal/gov"
 )
-
-const origin = "origin"
 
 // place is where a change stands: its branch as this repository knows it, and
 // the law it is judged by.
@@ -46,50 +45,64 @@ func (a *app) where(ctx context.Context, w Workbench, id gov.ChangeID, name stri
 	return p, nil
 }
 
-// deliver puts a signed envelope where it counts: a statement file on the
+// deliver puts signed envelopes where they count: statement files on the
 // change's branch, pushed where there is a remote, and taken into the log. A
 // branch that only the remote has gets its file without a local branch being
 // left behind; a change without a branch (it is merged, or there is no work
 // bench) gets the envelope over the API alone.
 //
 // branch names the branch to write to; "" finds it.
-func (a *app) deliver(ctx context.Context, w Workbench, s Session, id gov.ChangeID, branch string, envelope []byte) (client.Change, error) {
+func (a *app) deliver(ctx context.Context, w Workbench, s Session, id gov.ChangeID, branch string, envelopes ...[]byte) (client.Change, error) {
 	if w == nil {
-		return a.hand(ctx, s, envelope)
+		return a.hand(ctx, s, envelopes)
 	}
 	p, err := a.where(ctx, w, id, branch)
 	if gov.CodeOf(err) == "change_branch_missing" {
-		return a.hand(ctx, s, envelope)
+		return a.hand(ctx, s, envelopes)
 	}
 	if err != nil {
 		return client.Change{}, err
 	}
-	commit, err := a.commitStatement(ctx, w, p, envelope)
+	commit, err := a.commitStatements(ctx, w, p, envelopes)
 	if err != nil {
 		return client.Change{}, err
 	}
 	c, err := s.Client().Sync(ctx, client.SyncRequest{Change: id, Head: commit})
 	if gov.CodeOf(err) == "commit_not_found" {
-		return a.hand(ctx, s, envelope) // a server whose repository the branch has not reached
+		return a.hand(ctx, s, envelopes) // a server whose repository the branch has not reached
 	}
 	return c, err
 }
 
-// hand gives an envelope to the log without a branch.
-func (a *app) hand(ctx context.Context, s Session, envelope []byte) (client.Change, error) {
-	ans, err := s.Client().TakeStatement(ctx, envelope)
-	if err != nil || ans.Change == nil {
-		return client.Change{}, err
+// hand gives envelopes to the log without a branch.
+func (a *app) hand(ctx context.Context, s Session, envelopes [][]byte) (client.Change, error) {
+	var out client.Change
+	for _, e := range envelopes {
+		ans, err := s.Client().TakeStatement(ctx, e)
+		if err != nil {
+			return out, err
+		}
+		if ans.Change != nil {
+			out = *ans.Change
+		}
 	}
-	return *ans.Change, nil
+	return out, nil
 }
 
-// commitStatement writes the file onto the branch and pushes it.
-func (a *app) commitStatement(ctx context.Context, w Workbench, p place, envelope []byte) (string, error) {
-	digest := gov.DigestOf(envelope)
-	file := path.Join(p.law.Policy.Changes.Dir, string(p.id), "statements", digest.Hex()+".json")
+// commitStatements writes the files onto the branch, in one commit, and pushes
+// it.
+func (a *app) commitStatements(ctx context.Context, w Workbench, p place, envelopes [][]byte) (string, error) {
+	files := map[string][]byte{}
+	var digest gov.Digest
+	for _, e := range envelopes {
+		digest = gov.DigestOf(e)
+		files[path.Join(p.law.Policy.Changes.Dir, string(p.id), "statements", digest.Hex()+".json")] = e
+	}
 	message := string(p.id) + ": statement " + digest.Short()
-	remote, err := w.HasRemote(ctx, origin)
+	if len(files) > 1 {
+		message = fmt.Sprintf("%s: %d statements", p.id, len(files))
+	}
+	remote, err := w.HasRemote(ctx, remoteName)
 	if err != nil {
 		return "", err
 	}
@@ -101,17 +114,17 @@ func (a *app) commitStatement(ctx context.Context, w Workbench, p place, envelop
 		}
 		defer a.forget(ctx, w, local)
 	}
-	commit, err := w.AddFiles(ctx, local, map[string][]byte{file: envelope}, message)
+	commit, err := w.AddFiles(ctx, local, files, message)
 	if err != nil || !remote {
 		return commit, err
 	}
-	said, err := w.Push(ctx, origin, "refs/heads/"+local+":refs/heads/"+p.branch.Name)
+	said, err := w.Push(ctx, remoteName, "refs/heads/"+local+":refs/heads/"+p.branch.Name)
 	for _, line := range said {
 		a.talk("remote: %s", printable(line))
 	}
 	if gov.CodeOf(err) == "push_not_fast_forward" {
-		err = gov.Errorf(gov.KindConflict, "push_not_fast_forward", "%s has commits on %s that are not here; the statement is committed and not pushed: %w", p.branch.Name, origin, err).
-			WithHint("git pull --rebase %s %s, then git push", origin, p.branch.Name)
+		err = gov.Errorf(gov.KindConflict, "push_not_fast_forward", "%s has commits on %s that are not here; the statement is committed and not pushed: %w", p.branch.Name, remoteName, err).
+			WithHint("git pull --rebase %s %s, then git push", remoteName, p.branch.Name)
 	}
 	return commit, err
 }

@@ -25,7 +25,20 @@ type Workbench interface {
 	// AddFiles commits files onto a branch (checked out or not) and gives the
 	// commit.
 	AddFiles(ctx context.Context, branch string, files map[string][]byte, message string) (commit string, err error)
+	// FirstFiles makes the first commit of a branch that has none.
+	FirstFiles(ctx context.Context, branch string, files map[string][]byte, message string) (commit string, err error)
+	// JoinFiles is AddFiles that also joins the history of another commit.
+	JoinFiles(ctx context.Context, branch, other string, files map[string][]byte, message string) (commit string, err error)
+	// RevertCommit makes a branch on tip with the exact inverse of a range.
+	RevertCommit(ctx context.Context, branch, tip, mergedBase, mergedHead, message string) (commit string, err error)
+	// RemoveFolder commits the removal of a folder from the checked-out branch.
+	RemoveFolder(ctx context.Context, folder, message string) (commit string, err error)
+	// Patch is the difference between two commits for people.
+	Patch(ctx context.Context, base, head string, id gov.ChangeID) ([]byte, error)
+	MergeBase(ctx context.Context, a, b string) (string, error)
 	HasRemote(ctx context.Context, name string) (bool, error)
+	// Config is one value of git's configuration, "" when there is none.
+	Config(ctx context.Context, key string) (string, error)
 	// UpdateRef moves a full ref from old to new; old "" makes it, new all zeros
 	// deletes it.
 	UpdateRef(ctx context.Context, ref, new, old, reason string) error
@@ -41,6 +54,8 @@ type Workbench interface {
 // Signer makes statements with one key.
 type Signer interface {
 	Fingerprint() string
+	// PublicLine is "type base64", as a .pub file has it.
+	PublicLine() string
 	// Seal signs a statement and gives the bytes of its file.
 	Seal(ctx context.Context, st gov.Statement) ([]byte, error)
 }
@@ -76,6 +91,8 @@ type Deps struct {
 
 	OpenRepo    func(ctx context.Context, dir string) (Workbench, error)
 	OpenSession func(ctx context.Context, w Workbench, purpose, via string) (Session, error)
+	// Quarantine gives the variables of the receive hook this process runs in.
+	Quarantine func() map[string]string
 	// InitLog makes the log beside a repository; found nil makes a local view.
 	InitLog func(ctx context.Context, w Workbench, origin, branch, commit string, found func(gov.Statement) ([]byte, error)) (engine.Identity, error)
 	// Signer finds a key by name as git's user.signingkey names it.
@@ -104,6 +121,16 @@ type Deps struct {
 	AuditLines func(ctx context.Context, dir string, from, to uint64, yield func(index uint64, line []byte) error) error
 	// ProveRecord gives a C2SP tlog-proof of one record of the log in dir.
 	ProveRecord func(ctx context.Context, dir string, index uint64) ([]byte, error)
+	// ExportLog writes the log in dir as a static tlog-tiles tree.
+	ExportLog func(ctx context.Context, dir, dst string) error
+	// LogHead is the newest signed checkpoint of the log in dir, with its key.
+	LogHead func(ctx context.Context, dir string) (client.Anchor, error)
+	// LogConsistency proves that the log in dir continues its first older records.
+	LogConsistency func(ctx context.Context, dir string, older uint64) ([]string, error)
+	// Registry reads the people file as rules see it.
+	Registry func(file []byte) (gov.Registry, error)
+	// GitVersion is what git says of itself.
+	GitVersion func(ctx context.Context) (string, error)
 	// OpenAPI gives the description of the API as YAML.
 	OpenAPI func() ([]byte, error)
 	Demo    func(ctx context.Context, args []string, stdout, stderr io.Writer) int
@@ -131,4 +158,5 @@ type VerifyOptions struct {
 	Genesis     gov.Digest // "" takes identity.json beside the log
 	SecondPlace string
 	People      []byte // registry, for statements
+	Record      []byte // the line a proof is about, when it does not carry it
 }

@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 
 	"github.com/spf13/cobra"
 )
 
 // commands lists every command of the house; each file adds its own.
 func (a *app) commands() []*cobra.Command {
-	return []*cobra.Command{a.version(), a.demo(), a.studio(), a.status()}
+	return slices.Concat([]*cobra.Command{a.version(), a.demo(), a.studio()}, a.changeCommands())
 }
 
 func (a *app) version() *cobra.Command {
@@ -22,28 +23,6 @@ func (a *app) version() *cobra.Command {
 				Go      string `json:"go"`
 			}{a.Version, runtime.Version()}
 			return a.give(v, func(w io.Writer) { fmt.Fprintf(w, "govern %s (%s)\n", v.Version, v.Go) })
-		},
-	}
-}
-
-func (a *app) status() *cobra.Command {
-	return &cobra.Command{
-		Use: "status [ID]", Short: "how things stand, in all or for one change", GroupID: groupChange, Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			_, s, err := a.session(ctx, "govern status")
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			st, err := s.Client().Status(ctx)
-			if err != nil {
-				return err
-			}
-			return a.give(st, func(w io.Writer) {
-				fmt.Fprintf(w, "log      %s, %d records\n", st.Origin, st.Size)
-				fmt.Fprintf(w, "changes  %d open, %d merged\n", st.Open, st.Merged)
-			})
 		},
 	}
 }

@@ -97,9 +97,12 @@ func (r *raw) loop() {
 			r.mu.Unlock()
 			return
 		}
-		r.mu.Unlock()
-		runtime.Gosched()
-		r.mu.Lock()
+		for n := 0; n < len(r.queue); { // as the ledger gathers
+			n = len(r.queue)
+			r.mu.Unlock()
+			runtime.Gosched()
+			r.mu.Lock()
+		}
 		reqs, r.queue = r.queue, reqs[:0]
 		r.mu.Unlock()
 		buf = buf[:0]

@@ -11,8 +11,12 @@ import (
 	"github.com/governhq/govern/internal/gov"
 )
 
-// maxBatch bounds the bytes of one write.
-const maxBatch = 4 << 20
+// maxBatch bounds the bytes of one write, maxGather the requests that a batch
+// waits to gather.
+const (
+	maxBatch  = 4 << 20
+	maxGather = 4096
+)
 
 // States of a request.
 const (
@@ -97,10 +101,14 @@ func (l *Log) commitLoop() {
 			l.queueMu.Unlock()
 			return
 		}
-		l.queueMu.Unlock()
-		// The callers of the last batch are runnable: let them queue first.
-		runtime.Gosched()
-		l.queueMu.Lock()
+		// The callers of the last batch are runnable: let them queue first, as
+		// long as each turn of the scheduler brings more.
+		for n := 0; n < len(l.queue) && n < maxGather; {
+			n = len(l.queue)
+			l.queueMu.Unlock()
+			runtime.Gosched()
+			l.queueMu.Lock()
+		}
 		reqs, l.queue = l.queue, reqs[:0]
 		l.queueMu.Unlock()
 		for rest := reqs; len(rest) > 0; {
@@ -118,10 +126,13 @@ type batch struct {
 	repeated []*request // same id as an accepted one of this batch
 	heads    map[gov.Stream]uint64
 	ids      map[idKey]*request
+	turn     bool       // it changes who signs: no draft
+	signed   Checkpoint // drafted beside the sync; governance only
 }
 
 func (b *batch) reset() {
 	b.buf = append(b.buf[:0], 0)
+	b.turn, b.signed = false, Checkpoint{}
 	clear(b.accepted)
 	clear(b.repeated)
 	b.spans, b.accepted, b.repeated = b.spans[:0], b.accepted[:0], b.repeated[:0]
@@ -310,6 +321,7 @@ func (l *Log) appendTurn(e Entry, msg string, signer *keySigner) error {
 	if err := line.add(turn); err != nil {
 		return err
 	}
+	b.turn = true
 	if err := l.writeBatch(b); err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func add(l *Log, i int) (uint64, error) {
 // another way.
 func large(i int) string {
 	if i%50 == 3 {
-		return strings.Repeat("y", smallBatch)
+		return strings.Repeat("y", 50_000)
 	}
 	return ""
 }

@@ -29,18 +29,34 @@ func (l *Log) writeBatch(b *batch) error {
 }
 
 // smallBatch is the size of a batch up to which handing its sync to another
-// goroutine costs more than hashing beside it saves.
-const smallBatch = 8 << 10
+// goroutine costs more than working beside it saves; signing is work, too.
+func (l *Log) smallBatch() int {
+	if l.mode == Governance {
+		return 4 << 10
+	}
+	return 48 << 10
+}
 
-// syncAndHash syncs, and hashes while the sync runs.
+// syncAndHash syncs, and hashes and signs while the sync runs. What it signs
+// stays in memory until finish writes it, behind the sync.
 func (l *Log) syncAndHash(b *batch) (herr, err error) {
-	if len(b.buf) <= smallBatch {
-		herr = l.hash(b)
+	if len(b.buf) <= l.smallBatch() {
+		herr = l.hashAndSign(b)
 		return herr, l.active.Sync()
 	}
 	l.syncReq <- struct{}{}
-	herr = l.hash(b)
+	herr = l.hashAndSign(b)
 	return herr, <-l.syncRes
+}
+
+func (l *Log) hashAndSign(b *batch) (err error) {
+	if err := l.hash(b); err != nil || l.mode != Governance || b.turn {
+		return err
+	}
+	l.signMu.Lock()
+	defer l.signMu.Unlock()
+	b.signed, err = l.draft(l.rec.front.size, l.rec.front.root())
+	return err
 }
 
 // sameFile refuses to write when the file at the path is not the one that was
@@ -77,7 +93,7 @@ func (l *Log) finish(b *batch) error {
 	var c Checkpoint
 	if l.mode == Governance {
 		l.signMu.Lock()
-		err := l.signAt(l.rec.front.size, l.rec.front.root())
+		err := l.keep(b.signed)
 		c = l.signed
 		l.signMu.Unlock()
 		if err != nil {
@@ -137,25 +153,40 @@ func (l *Log) sign() error {
 	}
 }
 
-// signAt makes a signed checkpoint durable in both places; the caller holds
-// signMu. It is the only place where one is made: it never signs less than it
-// signed before, and the tree only grows.
+// signAt makes a signed checkpoint durable; the caller holds signMu.
 func (l *Log) signAt(size uint64, root Hash) error {
-	last := l.signed
-	if last.Note != nil && (size < last.Size || size == last.Size && root != last.Root) {
-		return gov.Errorf(gov.KindInternal, "checkpoint_backwards", "refused to sign %d records after %d", size, last.Size)
-	}
-	if size == last.Size && last.Note != nil {
-		return nil
-	}
-	if id := l.line.at(size); id.origin() != l.signer.name || !id.pub.Equal(l.signer.pub) {
-		return nil // a turn is being recorded, and these records come before it
-	}
-	msg, err := note.Sign(&note.Note{Text: checkpointText(l.signer.name, size, root)}, l.signer)
+	c, err := l.draft(size, root)
 	if err != nil {
 		return err
 	}
-	c := Checkpoint{Origin: l.signer.name, Size: size, Root: root, Note: msg}
+	return l.keep(c)
+}
+
+// draft signs a checkpoint that nobody sees before keep; the caller holds
+// signMu. It is the only place where one is signed: never less than before, and
+// the tree only grows. The note is nil when there is nothing to sign.
+func (l *Log) draft(size uint64, root Hash) (c Checkpoint, err error) {
+	last := l.signed
+	if last.Note != nil && (size < last.Size || size == last.Size && root != last.Root) {
+		return c, gov.Errorf(gov.KindInternal, "checkpoint_backwards", "refused to sign %d records after %d", size, last.Size)
+	}
+	if size == last.Size && last.Note != nil {
+		return c, nil
+	}
+	if id := l.line.at(size); id.origin() != l.signer.name || !id.pub.Equal(l.signer.pub) {
+		return c, nil // a turn is being recorded, and these records come before it
+	}
+	c = Checkpoint{Origin: l.signer.name, Size: size, Root: root}
+	c.Note, err = note.Sign(&note.Note{Text: checkpointText(l.signer.name, size, root)}, l.signer)
+	return c, err
+}
+
+// keep makes a draft durable in both places; the caller holds signMu. The
+// records must be durable before.
+func (l *Log) keep(c Checkpoint) error {
+	if c.Note == nil {
+		return nil
+	}
 	if err := l.put(c); err != nil {
 		return err
 	}

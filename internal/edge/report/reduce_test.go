@@ -73,6 +73,18 @@ func TestReduce(t *testing.T) {
 	}
 }
 
+// A skipped test too long to be named hides behind the passed ones of its folder.
+func TestReduceSaysWhichSkippedIsLost(t *testing.T) {
+	ev := tests(gov.Result{ID: "tests/test_a.py::test_x", Status: "passed"}, gov.Result{ID: "tests/test_a.py::test_" + strings.Repeat("y", 900), Status: "skipped"})
+	got := Reduce(ev, []string{"tests/"}, 700)
+	if len(got.Unread) != 1 || judge(got, []string{"tests/"}).State == gov.Satisfied || judge(ev, []string{"tests/"}).State == gov.Satisfied {
+		t.Errorf("unread %v, kept %v", got.Unread, lines(Report{Evidence: got}))
+	}
+	if got := Reduce(ev, nil, 700); len(got.Unread) != 0 || judge(got, nil).State != gov.Satisfied {
+		t.Errorf("nobody wants the skipped one: %v", got.Unread)
+	}
+}
+
 // judge asks the rule itself whether the change may go ahead on this evidence.
 func judge(ev gov.Evidence, wanted []string) gov.Requirement {
 	now := time.Date(2025, 1, 8, 10, 0, 0, 0, time.UTC)

@@ -8,6 +8,7 @@ import (
 )
 
 func TestStandardChangeToMerge(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, testPolicy, map[string]string{"a.txt": "one\n"})
 	a := h.propose("CHANGE-1", "low", map[string]string{"a.txt": "two\n"})
 	if a.Verdict.Answer != gov.Pending || a.Verdict.Stage != "review" {
@@ -46,6 +47,7 @@ func TestStandardChangeToMerge(t *testing.T) {
 }
 
 func TestAuthorAndAgentApprovalsDoNotCount(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, testPolicy, map[string]string{"a.txt": "one\n"})
 	a := h.propose("CHANGE-1", "low", map[string]string{"a.txt": "two\n"})
 	for _, who := range []string{"ana", "bot", "ci", "cy"} {

@@ -88,6 +88,10 @@ func (e *Engine) Gate(ctx context.Context, req GateRequest) (GateAnswer, error) 
 		out.Problems = append(out.Problems, Problem{Code: ge.Code, Message: ge.Message, Hint: ge.Hint})
 		return out, nil
 	}
+	if len(landings) == 0 { // the ref stays where it is
+		out.Allowed = true
+		return out, nil
+	}
 	return e.gate(ctx, req, repo, l, branch, landings, out)
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/governhq/govern/internal/proof/sign"
 	"github.com/governhq/govern/internal/rule/approval"
 	"github.com/governhq/govern/internal/rule/change"
+	"github.com/governhq/govern/internal/rule/policy"
 )
 
 // SyncRequest takes a change in as it stands at a commit: its revision and the
@@ -260,11 +261,16 @@ func (e *Engine) recordStatement(ctx context.Context, t *tx, c *content, s state
 	rec.Time = t.now
 	known := change.Known{}
 	if rec.Decision == gov.DecideReview {
-		with := approval.Judge(approval.Facts{
+		plan := policy.Plan(c.planFacts())
+		f := approval.Facts{
 			Now: t.now, Change: c.id, Risk: gov.RiskCritical, Revision: c.revision.Change, Authors: st.Authors,
 			People: withoutAddresses(c.law.registry.People), Statements: append(slices.Clone(st.Statements), rec),
-			OverrideRoles: overrideRoles,
-		})
+			Wants: approvalWants(plan, nil, nil), OverrideRoles: overrideRoles,
+		}
+		with := approval.Judge(f)
+		if err := t.record(approval.Rule, approval.Version, plan.Policy, f, with); err != nil {
+			return err
+		}
 		for _, r := range with.Reviews {
 			known.Reviews = append(known.Reviews, change.Reviewed{Subject: r.Subject, Statement: r.Statement, By: r.By})
 		}

@@ -148,8 +148,8 @@ func mustRead(t testing.TB, text string, o Options) Report {
 	return r
 }
 
-// wantPassOnly fails when a damaged report passes though its whole did not, or
-// when damage made failures disappear without a word.
+// noSilentPass fails when a damaged report passes. What it refuses it must refuse
+// with a proper error.
 func noSilentPass(t testing.TB, what, text string) {
 	t.Helper()
 	r, err := Read("", "", strings.NewReader(text), Options{})

@@ -385,10 +385,11 @@ func judgeConfig(strategy canary.Strategy, s policy.StageWant, tw policy.TargetW
 	}
 	names := map[string]string{
 		"error_rate": canary.ErrorRate, "latency_p95_ms": canary.Latency, "throughput": canary.Throughput,
-		"satisfaction_score": canary.Satisfaction, "drift": canary.Drift, "critical_alerts": canary.Alerts,
+		"satisfaction_score": canary.Satisfaction, "drift": canary.Drift,
 	}
 	for _, k := range slices.Sorted(maps.Keys(tw.Signals)) {
-		if sig := tw.Signals[k]; sig.Source == "none" {
+		// Alerts are counted, not measured: where there are none to ask, none count.
+		if sig := tw.Signals[k]; sig.Source == "none" && names[k] != "" {
 			cfg.Absent[names[k]] = sig.Because
 		}
 	}

@@ -14,11 +14,16 @@ import (
 	"github.com/governhq/govern/internal/gov"
 )
 
+// explanation is a cause with its code.
+type explanation struct {
+	Code string `json:"code"`
+	cause
+}
+
 // cause explains one stable code. Kind is "" for codes that are no errors:
 // reasons why a statement is not counted, and problems that checks list. Next is
 // what to do about it, a command where there is one.
 type cause struct {
-	Code  string   `json:"code"`
 	Kind  gov.Kind `json:"kind,omitempty"`
 	Cause string   `json:"cause"`
 	Next  string   `json:"next"`
@@ -37,8 +42,8 @@ func (a *app) explain() *cobra.Command {
 			if !ok {
 				return unknownCode(word)
 			}
-			c.Code = word
-			return a.give(c, func(w io.Writer) { printCause(w, c) })
+			e := explanation{word, c}
+			return a.give(e, func(w io.Writer) { printCause(w, e) })
 		},
 	}
 }
@@ -57,7 +62,7 @@ func unknownCode(word string) error {
 	return err.WithHint("the code stands in brackets behind the message, as in [change_not_found]")
 }
 
-func printCause(w io.Writer, c cause) {
+func printCause(w io.Writer, c explanation) {
 	kind := "a reason, no error of its own"
 	if c.Kind != "" {
 		kind = fmt.Sprintf("%s, exit code %d", c.Kind, exitOf[c.Kind])

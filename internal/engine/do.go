@@ -80,7 +80,7 @@ func (e *Engine) try(ctx context.Context, req request, decide func(context.Conte
 		}
 		return Receipt{}, gov.Record{}, err
 	}
-	if clockErr != nil && !req.TakingBack && !takesBack(t.events) {
+	if clockErr != nil && len(t.events) > 0 && !req.TakingBack && !t.back && !takesBack(t.events) {
 		return Receipt{}, gov.Record{}, clockErr
 	}
 	rec := gov.Record{ID: req.ID, Time: now, Actor: req.Actor, Command: req.Name, Decided: t.decided, Events: t.events}
@@ -228,6 +228,7 @@ type tx struct {
 	states  map[gov.Stream][]byte
 	events  []gov.Event
 	decided []gov.Decided
+	back    bool // it only goes on with a way back: recorded under any clock
 }
 
 // load reads a stream's folded state as JSON, nil when it has no events, and

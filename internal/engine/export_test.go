@@ -53,3 +53,18 @@ func (e *Engine) Now() error {
 	_, err := e.keeper.now()
 	return err
 }
+
+// Watcher is one target's part of a supervisor, stepped by hand.
+type Watcher struct{ w *watcher }
+
+// Watch makes the watcher of a target, as Run does.
+func (s *Supervisor) Watch(ctx context.Context, name string) (Watcher, error) {
+	targets, err := s.targets(ctx)
+	return Watcher{s.watcher(name, targets[name])}, err
+}
+
+// Step brings the world to what the log says, once.
+func (w Watcher) Step(ctx context.Context) error { return w.w.step(ctx) }
+
+// StartDue starts what is due.
+func (s *Supervisor) StartDue(ctx context.Context) error { return s.startDue(ctx) }

@@ -429,12 +429,29 @@ func (e *Engine) stateOf(ctx context.Context, id gov.ChangeID) (change.State, er
 // Command gives a command of a person to a target: pause, resume, abort,
 // rollback. What needs a signature comes as a statement instead.
 func (e *Engine) Command(ctx context.Context, actor gov.Principal, id, target string, c canary.Command) (Receipt, error) {
-	back := c.Type == canary.CmdAbort || c.Type == canary.CmdRollback || c.Type == canary.CmdLost
-	receipt, _, err := e.do(ctx, request{ID: id, Actor: actor, Name: "rollout." + string(c.Type), TakingBack: back}, func(ctx context.Context, t *tx) error {
-		_, err := t.command(ctx, target, c)
+	receipt, _, err := e.command(ctx, request{ID: id, Actor: actor}, target, c)
+	return receipt, err
+}
+
+// command also gives the effects that follow. Those that Pending repeats may be
+// dropped; a page may not.
+func (e *Engine) command(ctx context.Context, req request, target string, c canary.Command) (Receipt, []gov.Effect, error) {
+	req.Name = "rollout." + string(c.Type)
+	req.TakingBack = c.Type == canary.CmdAbort || c.Type == canary.CmdRollback || c.Type == canary.CmdLost
+	var effects []gov.Effect
+	receipt, _, err := e.do(ctx, req, func(ctx context.Context, t *tx) (err error) {
+		if c.Type == canary.CmdConfirm {
+			// What is on its way back goes on under any clock; what is not, waits.
+			st, err := t.target(ctx, target)
+			if err != nil {
+				return err
+			}
+			t.back = st.Run != nil && st.Run.Phase == canary.Reverting
+		}
+		effects, err = t.command(ctx, target, c)
 		return err
 	})
-	return receipt, err
+	return receipt, effects, err
 }
 
 // Target reads a target's state.

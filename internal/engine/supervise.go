@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/governhq/govern/internal/gov"
 	"github.com/governhq/govern/internal/rule/canary"
 	"github.com/governhq/govern/internal/rule/policy"
@@ -111,7 +113,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 				continue
 			}
 			running[name] = true
-			w := &watcher{s: s, name: name, t: t, kick: s.kicker(name)}
+			w := s.watcher(name, t)
 			wg.Go(func() { w.run(ctx) })
 		}
 		if err := s.startDue(ctx); err != nil && ctx.Err() == nil {
@@ -123,6 +125,10 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 	}
+}
+
+func (s *Supervisor) watcher(name string, t policy.Target) *watcher {
+	return &watcher{s: s, name: name, t: t, kick: s.kicker(name), life: uuid.NewString()[:8]}
 }
 
 func (s *Supervisor) kicker(name string) chan struct{} {
@@ -265,6 +271,7 @@ type watcher struct {
 	key    string // of the weight in force
 	weight int
 	levels int
+	life   string // of this watcher: the levels of one before it are later decisions' past
 }
 
 func (w *watcher) run(ctx context.Context) {
@@ -342,8 +349,7 @@ func (w *watcher) tick(ctx context.Context, st canary.State) error {
 	if at, ok := canary.NextWake(st); !ok || at.After(w.s.e.cfg.Clock.Now()) {
 		return nil
 	}
-	_, err := w.s.e.Command(ctx, supervisorActor, "", w.name, canary.Command{Type: canary.CmdTick})
-	return err
+	return w.command(ctx, canary.Command{Type: canary.CmdTick})
 }
 
 // windows gives the judge what the traffic driver has counted since.
@@ -358,7 +364,7 @@ func (w *watcher) windows(ctx context.Context) error {
 		if sig.CriticalAlerts != nil {
 			win.CriticalAlerts = *sig.CriticalAlerts
 		}
-		if _, err := w.s.e.Command(ctx, supervisorActor, "", w.name, canary.Command{Type: canary.CmdWindow, Window: &win}); err != nil {
+		if err := w.command(ctx, canary.Command{Type: canary.CmdWindow, Window: &win}); err != nil {
 			return err
 		}
 		w.seq = win.Seq
@@ -410,22 +416,27 @@ func (w *watcher) act(ctx context.Context, st canary.State, eff gov.Effect) (mov
 		}
 		return false, nil // a level repeated: nothing waits for its outcome
 	}
-	effects, err := w.s.e.confirmEffect(ctx, w.name, c)
-	for _, f := range effects {
-		if f.Type == canary.DoPage {
-			w.page(ctx, fmt.Sprintf("%s: %s", f.Key, f.Data))
-		}
-	}
+	err = w.command(ctx, canary.Command{Type: canary.CmdConfirm, Confirm: &c})
 	return err == nil, err
 }
 
-// confirmEffect gives an effect's outcome to its target.
-func (e *Engine) confirmEffect(ctx context.Context, target string, c canary.Confirm) (effects []gov.Effect, err error) {
-	_, _, err = e.do(ctx, request{Actor: supervisorActor, Name: "rollout.confirm", TakingBack: true}, func(ctx context.Context, t *tx) error {
-		effects, err = t.command(ctx, target, canary.Command{Type: canary.CmdConfirm, Confirm: &c})
+// command gives a command to the target and calls whom it wants called.
+func (w *watcher) command(ctx context.Context, c canary.Command) error {
+	_, effects, err := w.s.e.command(ctx, request{Actor: supervisorActor}, w.name, c)
+	if err != nil {
 		return err
-	})
-	return effects, err
+	}
+	for _, eff := range effects {
+		if eff.Type != canary.DoPage {
+			continue
+		}
+		var work canary.Work
+		if err := json.Unmarshal(eff.Data, &work); err != nil {
+			return err
+		}
+		w.page(ctx, work.Reason)
+	}
+	return nil
 }
 
 func (w *watcher) page(ctx context.Context, reason string) {
@@ -542,16 +553,16 @@ func (w *watcher) setWeight(ctx context.Context, key string, work canary.Work, c
 	return err
 }
 
-// set sets a weight. The level that is already in force is renewed under the
-// key that set it: to the driver, another key would be a later decision.
+// set sets a weight. What is already in force is renewed under the key that set
+// it; anything else is a new decision with a key of its own. The effect's key
+// alone would not do: a set that failed but took effect, or that the level has
+// replaced while it waited for its next try, would be refused as stale for ever.
 func (w *watcher) set(ctx context.Context, weight int, key string) error {
 	if w.weight == weight && w.key != "" && w.traffic.Set(ctx, weight, w.key) == nil {
 		return nil
 	}
-	if strings.Contains(key, "/level.") {
-		w.levels++
-		key = fmt.Sprintf("%s/%d", key, w.levels)
-	}
+	w.levels++
+	key = fmt.Sprintf("%s/%s.%d", key, w.life, w.levels)
 	w.key, w.weight = "", 0
 	if err := w.traffic.Set(ctx, weight, key); err != nil {
 		return err

@@ -306,7 +306,7 @@ func Find(ctx context.Context, repo Repo, dir string, id gov.ChangeID) (Branch, 
 	if err != nil {
 		return Branch{}, err
 	}
-	_, ref, err := repo.DefaultBranch(ctx)
+	name, ref, err := repo.DefaultBranch(ctx)
 	if err != nil {
 		return Branch{}, err
 	}
@@ -317,8 +317,8 @@ func Find(ctx context.Context, repo Repo, dir string, id gov.ChangeID) (Branch, 
 	file := dir + "/" + string(id) + "/" + change.MetadataFile
 	var found []Branch
 	for _, b := range branches {
-		if b.Ref == ref || b.Commit == tip {
-			continue
+		if b.Name == name || b.Commit == tip {
+			continue // a clone's own copy of the target may hold merges that were not pushed
 		}
 		if in, err := repo.Contains(ctx, tip, b.Commit); err != nil || in {
 			continue // merged already, or unrelated history

@@ -344,7 +344,9 @@ func (s *submission) skeleton(ctx context.Context, paths []string) error {
 		Change gov.ChangeID `json:"change"`
 		File   string       `json:"file"`
 	}{s.id, name}
-	return s.a.give(v, func(w io.Writer) { fmt.Fprintf(w, "%s\nnext: edit it, git add, git commit, govern submit -m WHY\n", name) })
+	return s.a.give(v, func(w io.Writer) {
+		fmt.Fprintf(w, "%s\nnext: edit it, git add, git commit, govern submit -m WHY\n", name)
+	})
 }
 
 func fileFailed(name string, err error) error {
@@ -404,4 +406,3 @@ func (h *here) edit(ctx context.Context, id gov.ChangeID) error {
 		Valid  bool         `json:"valid"`
 	}{id, true}, func(w io.Writer) { fmt.Fprintf(w, "%s is valid\nnext: git commit, then govern submit -m WHY\n", name) })
 }
-

@@ -49,7 +49,8 @@ func (a *app) submit() *cobra.Command {
 		Long: `Writes changes/CHANGE-n/change_metadata.json from git, the owners and the policy,
 commits it to the current branch, signs the proposal, pushes the branch when
 there is a remote named origin, and says what is missing. Running it again on the
-same branch proposes what the branch holds then.`,
+same branch proposes what the branch holds then. The exit code is that of the
+verdict: 9 while people or evidence are missing.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := why(f.why); err != nil {
 				return err
@@ -112,7 +113,10 @@ func (s *submission) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.show(c)
+	if err := s.show(c); err != nil || c.Verdict == nil {
+		return err
+	}
+	return exitOfAnswer(c.Verdict.Answer)
 }
 
 // onBranch refuses everything but a branch of its own.

@@ -33,7 +33,7 @@ func Deps(version string) cli.Deps {
 	if err != nil {
 		dir = "."
 	}
-	return cli.Deps{
+	d := cli.Deps{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Env: os.Getenv, Dir: dir, Version: version, Executable: exe,
 		OpenRepo: func(ctx context.Context, dir string) (cli.Workbench, error) {
 			r, err := OpenRepo(ctx, dir)
@@ -75,8 +75,10 @@ func Deps(version string) cli.Deps {
 		Demo: func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			return demo.Main(ctx, exe, args, stdout, stderr)
 		},
-		Studio: studiocli.Main,
+		Studio: studiocli.Main, Quarantine: QuarantineEnv,
 	}
+	proofDeps(&d)
+	return d
 }
 
 func options(w cli.Workbench, version string) SessionOptions {
@@ -126,6 +128,11 @@ func initLog(ctx context.Context, w cli.Workbench, origin, branch, commit string
 type keySigner struct{ sign.Signer }
 
 func (k keySigner) Fingerprint() string { return ssh.FingerprintSHA256(k.PublicKey()) }
+
+// PublicLine is the public key as a .pub file has it.
+func (k keySigner) PublicLine() string {
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k.PublicKey())))
+}
 
 func (k keySigner) Seal(ctx context.Context, st gov.Statement) ([]byte, error) {
 	return sign.Seal(ctx, st, k.Signer)
@@ -289,6 +296,10 @@ func proveRecord(_ context.Context, dir string, index uint64) ([]byte, error) {
 	defer r.Close()
 	p, err := r.Prove(index)
 	if err != nil {
+		return nil, err
+	}
+	// The record travels with its proof, so that the file can be checked alone.
+	if p.Extra, err = r.Line(index); err != nil {
 		return nil, err
 	}
 	return p.Marshal(), nil

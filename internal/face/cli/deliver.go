@@ -35,7 +35,18 @@ func (a *app) where(ctx context.Context, w Workbench, id gov.ChangeID, name stri
 		return p, err
 	}
 	for _, b := range branches {
-		if b.Name == name && (p.branch.Ref == "" || strings.HasPrefix(b.Ref, "refs/heads/")) {
+		if b.Name != name {
+			continue
+		}
+		if p.branch.Ref == "" {
+			p.branch = b
+			continue
+		}
+		// Of a local branch and the remote's, the one that contains the other: a
+		// branch that is merely behind is no reason to make a person pull.
+		if in, err := w.Contains(ctx, b.Commit, p.branch.Commit); err != nil {
+			return p, err
+		} else if in && b.Commit != p.branch.Commit {
 			p.branch = b
 		}
 	}

@@ -125,8 +125,9 @@ type Deps struct {
 	ExportLog func(ctx context.Context, dir, dst string) error
 	// LogHead is the newest signed checkpoint of the log in dir, with its key.
 	LogHead func(ctx context.Context, dir string) (client.Anchor, error)
-	// LogConsistency proves that the log in dir continues its first older records.
-	LogConsistency func(ctx context.Context, dir string, older uint64) ([]string, error)
+	// LogConsistency proves that the first newer records of the log in dir begin
+	// with the first older ones.
+	LogConsistency func(ctx context.Context, dir string, older, newer uint64) ([]string, error)
 	// Registry reads the people file as rules see it.
 	Registry func(file []byte) (gov.Registry, error)
 	// GitVersion is what git says of itself.

@@ -11,7 +11,7 @@ import (
 
 // commands lists every command of the house; each file adds its own.
 func (a *app) commands() []*cobra.Command {
-	return slices.Concat([]*cobra.Command{a.version(), a.demo(), a.studio()}, a.changeCommands())
+	return slices.Concat([]*cobra.Command{a.version(), a.demo(), a.studio()}, a.changeCommands(), a.proofCommands())
 }
 
 func (a *app) version() *cobra.Command {

@@ -40,8 +40,17 @@ type request struct {
 }
 
 // inline is how many bytes of facts and answers a record holds before the
-// largest decisions move into blobs.
+// largest decisions move into blobs; a line's rest is for its events.
 const inline = 40 << 10
+
+// room is how many bytes of facts and answers fit beside events in one line.
+func room(evs []gov.Event) int {
+	left := ledger.MaxLine - 8<<10 // names, times, digests of what stands in blobs
+	for _, ev := range evs {
+		left -= len(ev.Data) + 200
+	}
+	return min(inline, left)
+}
 
 // maxAttempts bounds how often a decision is made again because a stream moved.
 const maxAttempts = 50
@@ -123,7 +132,8 @@ func (req request) same(rec gov.Record) error {
 }
 
 func (e *Engine) append(ctx context.Context, rec gov.Record, t *tx) (Receipt, gov.Record, error) {
-	if err := e.spill(rec.Decided); err != nil {
+	rec.Decided = slices.Clone(rec.Decided)
+	if err := e.spill(rec.Decided, room(rec.Events)); err != nil {
 		return Receipt{}, rec, err
 	}
 	body, err := encode(rec)
@@ -165,7 +175,7 @@ func (e *Engine) append(ctx context.Context, rec gov.Record, t *tx) (Receipt, go
 }
 
 // spill moves the largest facts and answers into blobs until the rest fits.
-func (e *Engine) spill(ds []gov.Decided) error {
+func (e *Engine) spill(ds []gov.Decided, room int) error {
 	size := 0
 	order := make([]int, len(ds))
 	for i, d := range ds {
@@ -176,7 +186,7 @@ func (e *Engine) spill(ds []gov.Decided) error {
 		return len(ds[b].Facts) + len(ds[b].Answer) - len(ds[a].Facts) - len(ds[a].Answer)
 	})
 	for _, i := range order {
-		if size <= inline {
+		if size <= max(room, 0) {
 			return nil
 		}
 		d := &ds[i]

@@ -128,6 +128,14 @@ func (e *Engine) gate(ctx context.Context, req GateRequest, repo Repo, l law, br
 		}
 		ready = append(ready, p)
 	}
+	for _, p := range ready {
+		if p.revert != nil {
+			continue
+		}
+		if err := e.takeIn(ctx, req.Actor, p.c); err != nil {
+			return out, err
+		}
+	}
 	base := out
 	receipt, rec, err := e.do(ctx, request{ID: req.CommandID, Actor: req.Actor, Name: "gate"}, func(ctx context.Context, t *tx) error {
 		out = base

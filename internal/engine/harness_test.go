@@ -20,18 +20,18 @@ import (
 	"github.com/governhq/govern/internal/gov"
 	"github.com/governhq/govern/internal/proof/sign"
 	"github.com/governhq/govern/internal/rule/change"
-	"github.com/governhq/govern/internal/wire"
 )
 
 // clock is a clock that tests turn.
 type clock struct {
 	wall   time.Time
 	uptime time.Duration
+	boot   string
 }
 
 func (c *clock) Now() time.Time          { return c.wall }
 func (c *clock) Uptime() time.Duration   { return c.uptime }
-func (c *clock) Boot() string            { return "boot-1" }
+func (c *clock) Boot() string            { return "boot" + c.boot }
 func (c *clock) advance(d time.Duration) { c.wall, c.uptime = c.wall.Add(d), c.uptime+d }
 
 // house is a real git repository with policy, people and a log.
@@ -39,12 +39,15 @@ type house struct {
 	t     *testing.T
 	ctx   context.Context
 	dir   string
-	repo  wire.Repo
+	repo  gitRepo
 	e     *engine.Engine
 	clock *clock
 	keys  map[string]sign.Signer
 	cfg   engine.Config
 	env   []string // who commits
+	steps int
+	// tampered: the test has broken something on purpose.
+	tampered bool
 }
 
 // TestMain keeps the tests away from the user's git.
@@ -85,7 +88,7 @@ owners:
 
 func newHouse(t *testing.T, policy string, files map[string]string) *house {
 	t.Helper()
-	h := &house{t: t, ctx: t.Context(), dir: t.TempDir(), keys: map[string]sign.Signer{}, clock: &clock{wall: time.Date(2026, 11, 1, 9, 0, 0, 0, time.UTC), uptime: time.Hour}}
+	h := &house{t: t, ctx: context.WithoutCancel(t.Context()), dir: t.TempDir(), keys: map[string]sign.Signer{}, clock: &clock{wall: time.Date(2026, 11, 1, 9, 0, 0, 0, time.UTC), uptime: time.Hour}}
 	h.git("init", "-q", "-b", "main", "work")
 	h.dir = filepath.Join(h.dir, "work")
 	h.as("bo")
@@ -93,7 +96,7 @@ func newHouse(t *testing.T, policy string, files map[string]string) *house {
 	maps.Copy(all, files)
 	h.commit("baseline", all)
 	var err error
-	if h.repo, err = wire.OpenRepo(h.ctx, h.dir); err != nil {
+	if h.repo, err = openRepo(h.ctx, h.dir); err != nil {
 		t.Fatal(err)
 	}
 	h.cfg = engine.Config{Dir: filepath.Join(h.dir, ".git", "govern"), Repo: h.repo, Clock: h.clock, SecondPlace: filepath.Join(t.TempDir(), "second")}
@@ -116,7 +119,12 @@ func (h *house) open() {
 		h.t.Fatal(err)
 	}
 	h.e = e
-	h.t.Cleanup(func() { e.Close() })
+	h.t.Cleanup(func() {
+		if h.e == e && !h.t.Failed() && !h.tampered {
+			h.checkNow()
+		}
+		e.Close()
+	})
 }
 
 func (h *house) people() string {
@@ -265,7 +273,16 @@ func (h *house) validate(v gov.Verdict) engine.ChangeAnswer {
 
 // check is run after every step: the log keeps its promises, every decision
 // comes out again, and the views equal a rebuild.
+//
+// In the quick mode that is every eighth step, and the end.
 func (h *house) check() {
+	h.t.Helper()
+	if h.steps++; h.steps%8 == 0 || os.Getenv("GOVERN_TEST_FULL") == "1" {
+		h.checkNow()
+	}
+}
+
+func (h *house) checkNow() {
 	h.t.Helper()
 	rep, err := h.e.VerifyDecisions(h.ctx)
 	if err != nil {

@@ -301,7 +301,17 @@ func stageFact(s policy.StageWant, given map[string]gov.Requirement, rollouts ma
 		}
 	}
 	switch s.Stage {
-	case policy.StageStaging, policy.StageCanary, policy.StageMonitor, policy.StageRollout:
+	case policy.StageStaging:
+		// A rollout of a production target begins on staging: it is what knows
+		// whether the candidate ran there.
+		for _, r := range sorted(rollouts) {
+			if r.production {
+				q := r.requirement(s.Stage, r.target)
+				q.Text = "the candidate for " + r.target + " runs on " + strings.Join(s.Targets, ", ")
+				f.Requirements = append(f.Requirements, q)
+			}
+		}
+	case policy.StageCanary, policy.StageMonitor, policy.StageRollout:
 		for _, target := range s.Targets {
 			f.Requirements = append(f.Requirements, rollouts[target].requirement(s.Stage, target))
 		}

@@ -48,8 +48,6 @@ func (r rolloutFacts) requirement(stage policy.StageKind, target string) gov.Req
 
 func stageText(stage policy.StageKind, target string) string {
 	switch stage {
-	case policy.StageStaging:
-		return "the candidate runs on " + target
 	case policy.StageCanary:
 		return "a canary takes its share of " + target
 	case policy.StageMonitor:

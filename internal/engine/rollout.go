@@ -16,12 +16,13 @@ import (
 
 // rolloutFacts is what one target says about one change.
 type rolloutFacts struct {
-	target  string
-	change  gov.ChangeID
-	state   canary.State
-	mine    bool          // the rollout under way is of this change and revision
-	outcome *gov.Outcome  // what a final approval has to name
-	locks   []change.Lock // another change's rollout holds paths of this one
+	production bool
+	target     string
+	change     gov.ChangeID
+	state      canary.State
+	mine       bool          // the rollout under way is of this change and revision
+	outcome    *gov.Outcome  // what a final approval has to name
+	locks      []change.Lock // another change's rollout holds paths of this one
 }
 
 // rollouts reads the targets of a change.
@@ -32,7 +33,7 @@ func (e *Engine) rollouts(ctx context.Context, t *tx, c *content, plan policy.An
 		if err != nil {
 			return nil, err
 		}
-		r := rolloutFacts{target: tw.Name, change: c.id, state: st}
+		r := rolloutFacts{production: tw.Environment == policy.Production, target: tw.Name, change: c.id, state: st}
 		if run := st.Run; run != nil && run.Change == c.id && run.Kind == canary.Rollout {
 			r.mine = run.Revision.Change == c.revision.Change
 			if r.mine && (run.Phase == canary.Final || run.Phase == canary.Settling) {

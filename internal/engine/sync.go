@@ -76,6 +76,9 @@ func (e *Engine) target(ctx context.Context, repo Repo, branch string) (name, co
 
 func (e *Engine) syncContent(ctx context.Context, req request, c *content) (ChangeAnswer, error) {
 	var out ChangeAnswer
+	if err := e.takeIn(ctx, req.Actor, c); err != nil {
+		return ChangeAnswer{}, err
+	}
 	receipt, rec, err := e.do(ctx, req, func(ctx context.Context, t *tx) error {
 		j, st, err := e.sync(ctx, t, c, nil)
 		if err != nil {
@@ -92,6 +95,40 @@ func (e *Engine) syncContent(ctx context.Context, req request, c *content) (Chan
 	}
 	out.Receipt = receipt
 	return out, err
+}
+
+// maxTaken is how many bytes of statement files one record takes in: what it
+// keeps of them has to fit a line.
+const maxTaken = 48 << 10
+
+// takeIn takes in, record by record, the statements of a branch that brings more
+// of them than one record holds. The last ones are left to the caller's own.
+func (e *Engine) takeIn(ctx context.Context, actor gov.Principal, c *content) error {
+	var part []statementFile
+	size := 0
+	for _, f := range c.statements {
+		if _, known, err := e.view.HasStatement(ctx, f.digest); err != nil {
+			return err
+		} else if known {
+			continue
+		}
+		if size+len(f.bytes) > maxTaken && len(part) > 0 {
+			some := *c
+			some.statements, some.landing = part, false
+			if _, _, err := e.do(ctx, request{Actor: actor, Name: "change.sync"}, func(ctx context.Context, t *tx) error {
+				j, _, err := e.sync(ctx, t, &some, nil)
+				if err != nil || len(t.events) == 0 {
+					return err
+				}
+				return j.keep(t)
+			}); err != nil {
+				return err
+			}
+			part, size = nil, 0
+		}
+		part, size = append(part, f), size+len(f.bytes)
+	}
+	return nil
 }
 
 // firstAnswer is the answer about a change that a record gave: its verdict

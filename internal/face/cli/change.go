@@ -212,7 +212,7 @@ func missingText(w io.Writer, c client.Change, missing []gov.Requirement) {
 		return
 	}
 	for _, n := range c.Verdict.NotCounted {
-		fmt.Fprintf(w, "not counted: %s by %s: %s [%s]\n", n.Decision, printable(n.Signer), printable(n.Why), n.Code)
+		fmt.Fprintf(w, "not counted: %s by %s: %s [%s]\n", orElse(string(n.Decision), "statement"), printable(n.Signer), printable(n.Why), n.Code)
 	}
 	for _, n := range c.Verdict.Notes {
 		fmt.Fprintf(w, "note: %s\n", printable(n))

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -242,9 +243,6 @@ func (n *founding) people(ctx context.Context, file []byte) ([]byte, error) {
 		return nil, err
 	}
 	e := KeyEntry{Handle: handle, Name: name, Kind: gov.Human, Emails: []string{email}, PublicKey: n.signer.PublicLine()}
-	if n.f.solo {
-		e.Roles = []string{policy.RoleCI}
-	}
 	return n.a.AddPerson(file, e)
 }
 
@@ -299,6 +297,9 @@ func (n *founding) text(w io.Writer, ans initAnswer, law engine.Law) {
 	}
 	shortRoles(w, ans.Short)
 	fmt.Fprintln(w, "\nnext:")
+	if !n.w.IsBare() && slices.ContainsFunc(ans.Short, func(s policy.Short) bool { return s.Everybody }) {
+		fmt.Fprintln(w, "  govern people add …; git commit    now: later, people are a change to approve")
+	}
 	if n.w.IsBare() {
 		fmt.Fprintln(w, "  govern hook install          enforce it on every push")
 		return

@@ -84,12 +84,28 @@ func item(r gov.Requirement) string {
 	case r.State == gov.NotApplicable:
 		return clean(r.ID + " (not applicable)")
 	case r.State == gov.Overridden:
-		return clean(r.ID + " (break-glass by " + strings.Join(r.By, ", ") + ")")
+		return clean(r.ID + " (break-glass by " + strings.Join(breakers(r), ", ") + ")")
 	case len(r.By) > 0 && len(r.Children) == 0:
 		return clean(r.ID + " (" + strings.Join(r.By, ", ") + ")")
 	default:
 		return clean(r.ID)
 	}
+}
+
+// breakers are those who lifted a requirement, or what is below it.
+func breakers(r gov.Requirement) []string {
+	out := slices.Clone(r.By)
+	for _, c := range r.Children {
+		if c.State != gov.Overridden {
+			continue
+		}
+		for _, h := range breakers(c) {
+			if !slices.Contains(out, h) {
+				out = append(out, h)
+			}
+		}
+	}
+	return out
 }
 
 // open lists what is not done, worst first, each in one or two lines, and the
@@ -142,6 +158,9 @@ func (s *screen) notCounted() [][]string {
 	var out [][]string
 	for _, n := range s.v.NotCounted {
 		what := string(n.Decision)
+		if what == "" {
+			what = "statement"
+		}
 		if n.Signer != "" {
 			what += " by " + n.Signer
 		}

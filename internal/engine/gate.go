@@ -216,8 +216,8 @@ func repositoryMissing() error {
 // recordGate writes the permission or the refusal. A change of a push that is
 // refused for something else gets no permission: it would not land like this.
 func (e *Engine) recordGate(ctx context.Context, t *tx, req GateRequest, p prepared, j *judgement, whole GateAnswer) error {
-	if j.verdict.Answer == gov.Allowed && !whole.Passes() {
-		return nil
+	if j.verdict.Answer == gov.Allowed && !whole.Passes() || p.c.metadataErr != nil {
+		return nil // metadata that cannot be read is no revision of the change: the verdict says no
 	}
 	st, err := t.change(ctx, p.c.id)
 	if err != nil || st.Status == change.Absent {
@@ -264,6 +264,11 @@ func (e *Engine) inverse(ctx context.Context, repo Repo, l law, branch string, l
 	if err != nil {
 		return prepared{}, false, err
 	}
+	// The change whose merge is named comes first: git need not be asked about
+	// all the others.
+	slices.SortStableFunc(subjects, func(a, b change.State) int {
+		return boolInt(b.Merged.Commit == commit) - boolInt(a.Merged.Commit == commit)
+	})
 	for _, st := range subjects {
 		in, err := within(ctx, repo, st, commit)
 		if err != nil || !in {
@@ -290,6 +295,13 @@ func (e *Engine) inverse(ctx context.Context, repo Repo, l law, branch string, l
 		return prepared{c: c, revert: &change.RevertFact{Of: st.ID, Exact: exact, Merged: st.Status == change.Merge}}, true, c.readStatements(ctx, repo, dir)
 	}
 	return prepared{}, false, nil
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // within tells whether commit is part of what a merged change landed.

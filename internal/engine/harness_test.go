@@ -36,7 +36,7 @@ func (c *clock) advance(d time.Duration) { c.wall, c.uptime = c.wall.Add(d), c.u
 
 // house is a real git repository with policy, people and a log.
 type house struct {
-	t     *testing.T
+	t     testing.TB
 	ctx   context.Context
 	dir   string
 	repo  gitRepo
@@ -86,7 +86,7 @@ owners:
     - {path: "*", owners: [bo]}
 `
 
-func newHouse(t *testing.T, policy string, files map[string]string) *house {
+func newHouse(t testing.TB, policy string, files map[string]string) *house {
 	t.Helper()
 	h := &house{t: t, ctx: context.WithoutCancel(t.Context()), dir: t.TempDir(), keys: map[string]sign.Signer{}, clock: &clock{wall: time.Date(2026, 11, 1, 9, 0, 0, 0, time.UTC), uptime: time.Hour}}
 	h.git("init", "-q", "-b", "main", "work")

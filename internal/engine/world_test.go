@@ -43,7 +43,7 @@ const targetPolicy = testPolicy + `targets:
 // world is what a supervisor acts on: slots that run artifacts, and a proxy.
 // Calls can be made to fail, before or after they took effect.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	h       *house
 	slots   map[string]gov.Digest // by target and slot
 	weight  int

@@ -23,6 +23,11 @@ type Local struct {
 // written its header.
 func (l Local) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(req.Context())
+	if req.Body != nil {
+		defer func() { // the handler may still read it; it is closed when it is done
+			context.AfterFunc(ctx, func() { req.Body.Close() })
+		}()
+	}
 	r := req.Clone(api.WithPrincipal(ctx, l.Principal))
 	r.RequestURI = r.URL.RequestURI()
 	if r.Body == nil {
@@ -52,7 +57,7 @@ func (l Local) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	return &http.Response{
 		Status: http.StatusText(w.status), StatusCode: w.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: w.header.Clone(), Body: closer{body, cancel}, ContentLength: -1, Request: req,
+		Header: w.sent, Body: closer{body, cancel}, ContentLength: -1, Request: req,
 	}, nil
 }
 
@@ -69,6 +74,7 @@ func (c closer) Close() error {
 
 type pipeWriter struct {
 	header http.Header
+	sent   http.Header // as it was when the status was written
 	pipe   *io.PipeWriter
 	once   sync.Once
 	status int
@@ -79,7 +85,7 @@ func (w *pipeWriter) Header() http.Header { return w.header }
 
 func (w *pipeWriter) WriteHeader(status int) {
 	w.once.Do(func() {
-		w.status = status
+		w.status, w.sent = status, w.header.Clone()
 		close(w.ready)
 	})
 }

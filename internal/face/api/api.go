@@ -46,7 +46,10 @@ func New(cfg Config) (http.Handler, *huma.OpenAPI) {
 	s.rollouts(a)
 	s.logs(a)
 	s.anchors(a)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		io.WriteString(w, "ok\n")
+	})
 	mux.Handle("GET /log/", http.StripPrefix("/log", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.e.Reader().Handler().ServeHTTP(w, r)
 	})))

@@ -52,7 +52,7 @@ func startLoad(ctx context.Context, base string, perSecond int) *load {
 }
 
 func (l *load) one(ctx context.Context, client *http.Client, base string, seed int64) {
-	body := fmt.Sprintf(`{"name":"Intro","bars":8,"seed":%d}`, seed)
+	body := fmt.Sprintf(`{"name":"Intro","bars":2,"seed":%d}`, seed)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/v1/sections", strings.NewReader(body))
 	if err != nil {
 		return

@@ -14,8 +14,8 @@ import (
 // The compressed durations of the demo's policy.
 const (
 	monitorHigh     = "6s"
-	monitorCritical = "8s"
-	bake            = "1s"
+	monitorCritical = "10s"
+	bake            = "3s"
 )
 
 const policyText = `# The policy of the demo: the default, with durations compressed.

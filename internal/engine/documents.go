@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/governhq/govern/internal/gov"
 	"github.com/governhq/govern/internal/rule/canary"
@@ -69,11 +70,19 @@ func items(st change.State, j *judgement) []document.Item {
 	return out
 }
 
+// orWhy names what ticks a box: who showed it, and the statements.
 func orWhy(r gov.Requirement) string {
-	if r.Why != "" {
-		return r.Why
+	if r.State != gov.Satisfied || len(r.Evidence) == 0 {
+		if r.Why != "" {
+			return r.Why
+		}
+		return string(r.State)
 	}
-	return string(r.State)
+	digests := make([]string, len(r.Evidence))
+	for i, d := range r.Evidence {
+		digests[i] = d.Short()
+	}
+	return "shown by " + strings.Join(r.By, ", ") + ", statement " + strings.Join(digests, ", ")
 }
 
 // approvals lists the statements that count, with keys and rationale.

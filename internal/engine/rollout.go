@@ -40,6 +40,10 @@ func (e *Engine) rollouts(ctx context.Context, t *tx, c *content, plan policy.An
 				r.outcome = st.Outcome()
 			}
 		}
+		if d := st.Stable; r.outcome == nil && d != nil && d.Change == c.id && d.Verdict != "" {
+			// The rollout is over and merged: what was approved is what stands there.
+			r.outcome = &gov.Outcome{Target: tw.Name, Attempt: d.Attempt, Verdict: d.Verdict}
+		}
 		if canary.Locks(st) && st.Run.Change != c.id {
 			r.locks = append(r.locks, change.Lock{Target: tw.Name, Holder: st.Run.Change, Paths: c.pathsOf(tw.Target)})
 		}

@@ -17,15 +17,15 @@ import (
 	"github.com/governhq/govern/internal/gov"
 )
 
-const root = "../../.."
+const treeRoot = "../../.."
 
 // rooms are the parts of the tree whose errors are *gov.Error. The reference
 // system in studio has codes of its own, in its own contract.
 var rooms = []string{"audit", "client", "cmd", "internal", "verify"}
 
-// built are codes that the sources put together: the file, an expression that
+// joinedCodes are codes that the sources put together: the file, an expression that
 // must stand in it, and what comes out.
-var built = []struct {
+var joinedCodes = []struct {
 	file, expression string
 	codes            []string
 }{
@@ -40,7 +40,7 @@ var built = []struct {
 	},
 }
 
-// A code that is put together hides from the harvest; only the places in built
+// A code that is put together hides from the harvest; only the places in joinedCodes
 // may do it.
 var putTogether = regexp.MustCompile(`(?:\w ?\+ ?"_[a-z_]+"|"[a-z_]+_" ?\+ ?\w)`)
 
@@ -114,7 +114,7 @@ func sources(t *testing.T, fset *token.FileSet) map[string]*pkg {
 	t.Helper()
 	all := map[string]*pkg{}
 	for _, room := range rooms {
-		err := filepath.WalkDir(filepath.Join(root, room), func(name string, d fs.DirEntry, err error) error {
+		err := filepath.WalkDir(filepath.Join(treeRoot, room), func(name string, d fs.DirEntry, err error) error {
 			if err != nil {
 				return err
 			}
@@ -327,7 +327,7 @@ func codesInUse(t *testing.T) *harvest {
 	h := &harvest{fset: token.NewFileSet(), found: map[string][]string{}, kinds: map[string]map[string]bool{}}
 	all := sources(t, h.fset)
 	for _, dir := range slices.Sorted(maps.Keys(all)) {
-		if filepath.ToSlash(dir) == root+"/internal/face/cli" {
+		if filepath.ToSlash(dir) == treeRoot+"/internal/face/cli" {
 			// The table itself must not count as a use.
 			all[dir].files = slices.DeleteFunc(all[dir].files, func(f *ast.File) bool {
 				return strings.HasPrefix(filepath.Base(h.fset.Position(f.Pos()).Filename), "codes")
@@ -335,13 +335,13 @@ func codesInUse(t *testing.T) *harvest {
 		}
 		h.walk(all, all[dir])
 	}
-	for _, b := range built {
-		text, err := os.ReadFile(filepath.Join(root, b.file))
+	for _, b := range joinedCodes {
+		text, err := os.ReadFile(filepath.Join(treeRoot, b.file))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if !strings.Contains(string(text), b.expression) {
-			t.Errorf("%s no longer has %s; correct the list of built codes", b.file, b.expression)
+			t.Errorf("%s no longer has %s; correct the list of joined codes", b.file, b.expression)
 			continue
 		}
 		for _, c := range b.codes {
@@ -386,7 +386,7 @@ func TestKindsAreThoseOfTheSources(t *testing.T) {
 
 func TestNoOtherCodeIsPutTogether(t *testing.T) {
 	for _, room := range rooms {
-		err := filepath.WalkDir(filepath.Join(root, room), func(name string, d fs.DirEntry, err error) error {
+		err := filepath.WalkDir(filepath.Join(treeRoot, room), func(name string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
 				return err
 			}
@@ -395,7 +395,7 @@ func TestNoOtherCodeIsPutTogether(t *testing.T) {
 				return err
 			}
 			for i, line := range strings.Split(string(text), "\n") {
-				known := slices.ContainsFunc(built, func(b struct {
+				known := slices.ContainsFunc(joinedCodes, func(b struct {
 					file, expression string
 					codes            []string
 				},

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -56,6 +57,9 @@ func unknownCode(word string) error {
 			near = append(near, c)
 		}
 	}
+	slices.SortStableFunc(near, func(a, b string) int {
+		return cmp.Compare(strings.Index(a, word), strings.Index(b, word))
+	})
 	if len(near) > 0 {
 		return err.WithHint("govern explain %s", few(near))
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -141,8 +142,9 @@ func (a *app) wait() *cobra.Command {
 	return cmd
 }
 
-// waitFor asks again and again. A log in this process is opened for one look at
-// a time, so that other commands get at it meanwhile.
+// waitFor asks again and again, the last time when time is up. A log in this
+// process is opened for one look at a time, so that other commands get at it
+// meanwhile.
 func (a *app) waitFor(ctx context.Context, id gov.ChangeID, state string, timeout time.Duration) error {
 	deadline := time.Now().Add(timeout)
 	var fetched time.Time
@@ -153,10 +155,10 @@ func (a *app) waitFor(ctx context.Context, id gov.ChangeID, state string, timeou
 		}
 		left := time.Until(deadline)
 		done, err := a.waitOnce(ctx, id, state, left, fetch)
-		if done || err != nil && gov.CodeOf(err) != "wait_timeout" {
+		switch {
+		case done || gov.CodeOf(err) != "wait_timeout":
 			return err
-		}
-		if err != nil && time.Until(deadline) <= 0 {
+		case left <= 0:
 			return gov.Errorf(gov.KindTimeout, "wait_timeout", "%s did not become %q within %s", id, state, timeout).WithHint("govern status %s", id)
 		}
 		select {
@@ -175,29 +177,43 @@ func (a *app) waitOnce(ctx context.Context, id gov.ChangeID, state string, left 
 		return false, err
 	}
 	defer h.close()
-	ask := max(time.Millisecond, min(left, waitAsk))
-	if h.s.Engine() != nil {
-		ask = min(ask, waitOpen/4)
+	var c client.Change
+	if h.s.Engine() != nil || left <= 0 {
+		c, err = h.reached(ctx, id, state)
+	} else {
+		c, err = h.s.Client().Wait(ctx, id, state, min(left, waitAsk))
 	}
-	began := time.Now()
-	c, err := h.s.Client().Wait(ctx, id, state, ask)
-	if err == nil {
-		return true, h.show(c)
-	}
-	if gov.CodeOf(err) == "wait_timeout" && time.Since(began) >= left {
-		if c, lookErr := h.s.Client().Change(ctx, id, h.me.Handle); lookErr == nil {
-			return false, joinShown(h.show(c), err)
+	if err == nil || gov.CodeOf(err) == "wait_timeout" && left <= 0 {
+		if shown := h.show(c); shown != nil {
+			return true, shown
 		}
 	}
-	return false, err
+	return err == nil, err
 }
 
-// joinShown keeps the reason unless printing itself went wrong.
-func joinShown(shown, reason error) error {
-	if shown != nil {
-		return shown
+// reached looks at a log in this process once. A call that waits would keep the
+// log from other commands, and one that waits very briefly might not even read
+// it.
+func (h *here) reached(ctx context.Context, id gov.ChangeID, want string) (client.Change, error) {
+	if _, err := h.s.Client().Wait(ctx, id, want, time.Millisecond); gov.CodeOf(err) == "wait_state_unknown" {
+		return client.Change{}, err
 	}
-	return reason
+	c, err := h.s.Client().Change(ctx, id, h.me.Handle)
+	if err != nil {
+		return c, err
+	}
+	st, err := state(c)
+	if err != nil {
+		return c, err
+	}
+	there := c.Status == want || slices.ContainsFunc(st.Stages, func(p change.Passed) bool { return p.Stage+":done" == want })
+	if v := c.Verdict; v != nil {
+		there = there || string(v.Answer) == want || v.Stage != "" && v.Stage == want
+	}
+	if !there {
+		return c, gov.Errorf(gov.KindTimeout, "wait_timeout", "%s is not %q", id, want)
+	}
+	return c, nil
 }
 
 // tableLines is table as lines.

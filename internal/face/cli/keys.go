@@ -17,13 +17,8 @@ import (
 )
 
 func (a *app) keys() *cobra.Command {
-	cmd := &cobra.Command{Use: "key COMMAND", Short: "make a signing key, or show which one signs", GroupID: groupHouse, Args: cobra.NoArgs, RunE: help}
-	cmd.AddCommand(a.keyNew(), a.keyShow())
-	return cmd
+	return group("key COMMAND", "make a signing key, or show which one signs", groupHouse, a.keyNew(), a.keyShow())
 }
-
-// help is what a command that only has commands does.
-func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 
 func (a *app) keyNew() *cobra.Command {
 	var comment string
@@ -44,8 +39,9 @@ func (a *app) keyNew() *cobra.Command {
 				Fingerprint string `json:"fingerprint"`
 			}{file, file + ".pub", fingerprint}
 			return a.give(out, func(w io.Writer) {
-				fmt.Fprintf(w, "%s\n  private  %s   (no passphrase: ssh-keygen -p -f %s)\n  public   %s\n", fingerprint, file, args[0], out.PublicFile)
+				fmt.Fprintf(w, "%s\n  private  %s\n  public   %s\n", fingerprint, file, out.PublicFile)
 				fmt.Fprintf(w, "next: git config user.signingkey %s\n      govern people add HANDLE --key-file %s.pub …\n", out.PublicFile, args[0])
+				fmt.Fprintln(w, "note: it has no passphrase; ssh-keygen -p -f FILE gives it one")
 				fmt.Fprintln(w, "note: where the policy demands presence, use a security key: ssh-keygen -t ed25519-sk")
 			})
 		},

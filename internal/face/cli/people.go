@@ -26,12 +26,8 @@ import (
 )
 
 func (a *app) people() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "people COMMAND", Short: "who may sign: the people file of the work tree", GroupID: groupHouse,
-		Long: "Edits the people file of the work tree. What it says counts once it is merged, as a change of risk high or more.",
-		Args: cobra.NoArgs, RunE: help,
-	}
-	cmd.AddCommand(a.peopleList(), a.peopleAdd(), a.peopleRevoke(), a.peopleRotate())
+	cmd := group("people COMMAND", "who may sign: the people file of the work tree", groupHouse, a.peopleList(), a.peopleAdd(), a.peopleRevoke(), a.peopleRotate())
+	cmd.Long = "Edits the people file of the work tree. What it says counts once it is merged, as a change of risk high or more."
 	return cmd
 }
 
@@ -504,7 +500,7 @@ func (r *register) rotate(handle, key, keep string) error {
 		}
 		if keep == "" {
 			e.Removed = append(e.Removed, k.Fingerprint)
-			said = append(said, fmt.Sprintf("%s loses the key %s: what it signed no longer counts in open changes", handle, k.Fingerprint))
+			said = append(said, fmt.Sprintf("%s loses the key %s", handle, k.Fingerprint), "  what it signed no longer counts in open changes (--keep-until DATE keeps it)")
 			continue
 		}
 		k.NotAfter, k.Emails = keep, p.Emails

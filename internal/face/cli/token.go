@@ -14,12 +14,7 @@ import (
 )
 
 func (a *app) token() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "token COMMAND", Short: "tokens for programs that call the server; they approve nothing", GroupID: groupHouse,
-		Args: cobra.NoArgs, RunE: help,
-	}
-	cmd.AddCommand(a.tokenAdd(), a.tokenList(), a.tokenRevoke())
-	return cmd
+	return group("token COMMAND", "tokens for programs that call the server; they approve nothing", groupHouse, a.tokenAdd(), a.tokenList(), a.tokenRevoke())
 }
 
 // tokenDir is the data directory of the repository here: tokens belong to the

@@ -184,7 +184,7 @@ func remoteLines(talk string) string {
 
 // bad: a defect that tests do not see and real traffic does.
 func (s *stage) bad(ctx context.Context) error {
-	s.load = startLoad(ctx, "http://"+s.ports["proxy"], 500)
+	s.load = startLoad(ctx, "http://"+s.ports["proxy"])
 	if err := s.branch(ctx, "wide-bass"); err != nil {
 		return err
 	}
@@ -257,6 +257,8 @@ func (s *stage) approvals(ctx context.Context, id, stage string, who ...string) 
 
 // watch follows a rollout until it is as wanted, and tells every step of it.
 func (s *stage) watch(ctx context.Context, id string, done func(targetState) bool) error {
+	s.load.rate(busy)
+	defer s.load.rate(calm)
 	last := ""
 	err := s.until(ctx, waitLong, id+" to roll out as told", func() (bool, error) {
 		t, err := s.target(ctx)
@@ -403,11 +405,17 @@ func (s *stage) tamper(ctx context.Context) error {
 		return fmt.Errorf("one flipped byte was not found: exit code %d, %v\n%s%s", code, err, out, talk)
 	}
 	s.out.step("one byte flipped in a copy: govern verify finds it, exit code 3")
-	s.out.quote(firstLines(out+talk, 3))
+	s.out.quote(found(out + talk))
 	return nil
 }
 
-func firstLines(s string, n int) string {
-	lines := strings.SplitAfter(strings.TrimSpace(s), "\n")
-	return strings.Join(lines[:min(n, len(lines))], "")
+// found are the lines that name what is wrong.
+func found(out string) string {
+	var b strings.Builder
+	for line := range strings.Lines(out) {
+		if strings.HasPrefix(line, "FAILED") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }

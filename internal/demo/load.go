@@ -16,13 +16,24 @@ import (
 type load struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+	pause  atomic.Int64 // between two requests, in nanoseconds
 	sent   atomic.Int64
 	failed atomic.Int64
 }
 
-func startLoad(ctx context.Context, base string, perSecond int) *load {
+// Requests a second: while nobody watches, and while a canary needs traffic.
+const (
+	calm = 50
+	busy = 500
+)
+
+// rate sets the load in requests a second.
+func (l *load) rate(perSecond int) { l.pause.Store(int64(time.Second) / int64(perSecond)) }
+
+func startLoad(ctx context.Context, base string) *load {
 	ctx, cancel := context.WithCancel(ctx)
 	l := &load{cancel: cancel}
+	l.rate(calm)
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}
 	jobs := make(chan int64, 64)
 	for range 16 {
@@ -34,13 +45,16 @@ func startLoad(ctx context.Context, base string, perSecond int) *load {
 	}
 	l.wg.Go(func() {
 		defer close(jobs)
-		tick := time.NewTicker(time.Second / time.Duration(perSecond))
-		defer tick.Stop()
+		next := time.Now()
 		for seed := int64(1); ; seed++ {
+			next = next.Add(time.Duration(l.pause.Load()))
+			if late := time.Since(next); late > time.Second {
+				next = time.Now() // a machine that cannot keep up is not punished for it
+			}
 			select {
 			case <-ctx.Done():
 				return
-			case <-tick.C:
+			case <-time.After(time.Until(next)):
 			}
 			select {
 			case jobs <- seed:

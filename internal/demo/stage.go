@@ -167,7 +167,7 @@ func (s *stage) startServer(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(s.exe, "-C", s.path("central.git"), "serve")
+	cmd := exec.Command(s.exe, "-C", s.path("central.git"), "serve", "--listen=")
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.path("central.git"), s.env("root"), log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {

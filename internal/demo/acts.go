@@ -267,7 +267,7 @@ func (s *stage) watch(ctx context.Context, id string, done func(targetState) boo
 		}
 		if t.Run != nil && t.Run.Change == id && t.Run.Step < len(t.Run.Plan.Steps) {
 			now := fmt.Sprintf("%s, %d %% of the traffic", t.Run.Plan.Steps[t.Run.Step].Name, t.Run.Live)
-			if now != last && t.Run.Phase != "acting" {
+			if now != last && (t.Run.Phase == "watching" || t.Run.Phase == "waiting" || t.Run.Phase == "final") {
 				last = now
 				s.out.step("%s: %s", id, now)
 			}

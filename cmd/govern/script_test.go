@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -18,12 +17,14 @@ import (
 
 	"github.com/governhq/govern/internal/gov"
 	"github.com/governhq/govern/internal/proof/sign"
-	"github.com/governhq/govern/internal/wire"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"govern": func() { os.Exit(wire.Main(context.Background(), "0.0.0-test", os.Args[1:])) },
+		"govern": func() {
+			version = "0.0.0-test"
+			main()
+		},
 	})
 }
 

@@ -25,7 +25,7 @@ func (a *app) checklist() *cobra.Command {
 	}
 	reason(attest, &finding)
 	attest.Flags().StringVar(&branch, "branch", "", "branch that holds the change")
-	return group("checklist", "attestable of people", groupChange, attest)
+	return group("checklist", "findings of people", groupChange, attest)
 }
 
 func (a *app) attest(ctx context.Context, name, item, finding, branch string) error {

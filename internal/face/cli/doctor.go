@@ -21,7 +21,7 @@ import (
 	"github.com/governhq/govern/internal/rule/policy"
 )
 
-// finding of the doctor: one line each.
+// symptom is what the doctor finds: one line each.
 type symptom struct {
 	What  string `json:"what"`
 	State string `json:"state"` // ok, note or problem
@@ -118,10 +118,14 @@ func (d *doctor) repository(ctx context.Context) {
 		return // the data directory is somewhere else
 	}
 	dir := d.w.DataDir()
+	d.hooks(ctx, dir)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && d.clone(ctx) {
+		d.ok("data", "none yet: the clone's own view is made when it is first needed")
+		return
+	}
 	d.directory(dir)
 	d.identity(dir)
 	d.lock(dir)
-	d.hooks(ctx, dir)
 }
 
 func where(w Workbench) string {
@@ -259,10 +263,15 @@ func (d *doctor) lock(dir string) {
 	d.ok("lock", "held by %s, process %s", purpose, pid)
 }
 
+// clone tells whether pushes are decided elsewhere.
+func (d *doctor) clone(ctx context.Context) bool {
+	remote, err := d.w.HasRemote(ctx, remoteName)
+	return err == nil && remote && !d.w.IsBare()
+}
+
 // hooks looks for govern's receive hooks where pushes arrive.
 func (d *doctor) hooks(ctx context.Context, dir string) {
-	remote, err := d.w.HasRemote(ctx, remoteName)
-	if err == nil && remote && !d.w.IsBare() {
+	if d.clone(ctx) {
 		d.ok("hooks", "none are needed here: %s decides", remoteName)
 		return
 	}

@@ -47,7 +47,9 @@ func (a *app) evidenceAdd() *cobra.Command {
 			"found: --kind contracts --result passed --tool NAME --report FILE.",
 		Example: "  govern evidence add CHANGE-7 test.json cover.out\n  govern evidence add CHANGE-7 scan.sarif --kind security_scan",
 		Args:    cobra.MinimumNArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.addEvidence(cmd.Context(), args[0], args[1:], f) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.addEvidence(cmd.Context(), args[0], args[1:], f)
+		},
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.kind, "kind", "", "what the reports show: "+strings.Join(evidenceKinds, ", "))

@@ -57,6 +57,9 @@ func Log(ctx context.Context, dir string, o Options) (Result, error) {
 		return Result{}, err
 	}
 	report(r, dir, rep, key)
+	if err := slots(r, []string{dir, o.SecondPlace}, string(mode)+".checkpoint"); err != nil {
+		return Result{}, err
+	}
 	if mode == ledger.Governance {
 		if err := texts(ctx, dir, r); err != nil {
 			return Result{}, err

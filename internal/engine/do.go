@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
@@ -310,9 +309,6 @@ func (t *tx) record(rule string, version int, policy gov.Digest, facts, answer a
 	t.decided = append(t.decided, gov.Decided{Rule: rule, V: version, Policy: policy, Facts: f, Answer: a})
 	return nil
 }
-
-// streams lists what was read, for tests and logs.
-func (t *tx) streams() []gov.Stream { return slices.Sorted(maps.Keys(t.expect)) }
 
 // asError gives the *gov.Error in err, or wraps it as internal.
 func asError(err error) *gov.Error {

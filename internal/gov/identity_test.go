@@ -22,8 +22,15 @@ func TestIdentities(t *testing.T) {
 			a, b string
 			one  bool
 		}{
-			{"ann", "ben", true}, {"ben", "cat", true}, {"ann", "cat", true}, {"dan", "left", true}, {"eve", "eve", true},
-			{"ann", "dan", false}, {"bot", "dan", false}, {"nobody", "ann", false}, {"nobody", "nobody", true},
+			{"ann", "ben", true},
+			{"ben", "cat", true},
+			{"ann", "cat", true},
+			{"dan", "left", true},
+			{"eve", "eve", true},
+			{"ann", "dan", false},
+			{"bot", "dan", false},
+			{"nobody", "ann", false},
+			{"nobody", "nobody", true},
 		} {
 			if got := ids.Of(tc.a) == ids.Of(tc.b); got != tc.one {
 				t.Errorf("%s: %s and %s are one: %v", order, tc.a, tc.b, got)

@@ -161,8 +161,13 @@ func (v *View) Applied(ctx context.Context) (uint64, error) {
 
 // tables names every table and a column list that orders its rows wholly.
 var tables = []struct{ name, order string }{
-	{"deadlines", "stream"}, {"statements", "digest"}, {"subjects", "kind, id"},
-	{"states", "stream"}, {"events", "stream, version"}, {"records", "idx"}, {"meta", "k"},
+	{"deadlines", "stream"},
+	{"statements", "digest"},
+	{"subjects", "kind, id"},
+	{"states", "stream"},
+	{"events", "stream, version"},
+	{"records", "idx"},
+	{"meta", "k"},
 }
 
 // Dump is a digest over every row of every table in a fixed order: two views

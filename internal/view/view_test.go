@@ -404,7 +404,9 @@ func TestDeadlines(t *testing.T) {
 		at   int64
 		want []gov.Stream
 	}{
-		{999, nil}, {1000, []gov.Stream{"count/also", "count/soon"}}, {4999, []gov.Stream{"count/also", "count/soon"}},
+		{999, nil},
+		{1000, []gov.Stream{"count/also", "count/soon"}},
+		{4999, []gov.Stream{"count/also", "count/soon"}},
 		{5000, []gov.Stream{"count/also", "count/soon", "count/late"}},
 	} {
 		got, err := v.Due(ctx, time.UnixMilli(tc.at))

@@ -35,13 +35,17 @@ func events(ls ...string) string {
 func TestGoTest(t *testing.T) {
 	whole := events("start p", "run p TestA", "pass p TestA", "pass p")
 	runRows(t, []row{
-		{name: "pass, fail, skip, subtests", tool: "go test",
+		{
+			name: "pass, fail, skip, subtests", tool: "go test",
 			text: events("start m/p", "run m/p TestA", "run m/p TestA/x/y", "output m/p TestA/x/y", "pass m/p TestA/x/y", "pass m/p TestA",
 				"run m/p TestB", "fail m/p TestB", "run m/p TestC", "skip m/p TestC", "fail m/p"),
-			results: []string{"m/p/TestA passed", "m/p/TestA/x/y passed", "m/p/TestB failed", "m/p/TestC skipped"}},
-		{name: "interleaved packages, the same test name",
+			results: []string{"m/p/TestA passed", "m/p/TestA/x/y passed", "m/p/TestB failed", "m/p/TestC skipped"},
+		},
+		{
+			name:    "interleaved packages, the same test name",
 			text:    events("start a", "start b", "run a TestA", "run b TestA", "fail b TestA", "pass a TestA", "pass a", "fail b"),
-			results: []string{"a/TestA passed", "b/TestA failed"}},
+			results: []string{"a/TestA passed", "b/TestA failed"},
+		},
 		{name: "start without end fails", text: events("start p", "run p TestA", "pass p"), results: []string{"p/TestA failed"}},
 		{name: "timed out", text: events("start p", "run p TestA", "pass p TestA", "run p TestB", "fail p"), results: []string{"p/TestA passed", "p/TestB failed"}},
 		{name: "package fails without a failed test", text: events("start p", "run p TestA", "pass p TestA", "fail p"), results: []string{"p failed", "p/TestA passed"}},
@@ -54,10 +58,12 @@ func TestGoTest(t *testing.T) {
 		{name: "no end mark of a stream cut between packages, stated in doc.go", text: whole, results: []string{"p/TestA passed"}},
 		{name: "benchmarks never end", text: events("start p", "run p TestA", "pass p TestA", "run p BenchmarkB", "pass p"), results: []string{"p/TestA passed"}},
 		{name: "benchmark in a failed package", text: events("start p", "run p BenchmarkB", "fail p"), results: []string{"p/BenchmarkB failed"}},
-		{name: "build fails",
+		{
+			name: "build fails",
 			text: `{"ImportPath":"m/p [m/p.test]","Action":"build-output","Output":"x\n"}` + "\n" + `{"ImportPath":"m/p [m/p.test]","Action":"build-fail"}` + "\n" +
 				`{"Action":"start","Package":"m/p"}` + "\n" + `{"Action":"fail","Package":"m/p","FailedBuild":"m/p [m/p.test]"}` + "\n",
-			results: []string{"m/p failed"}},
+			results: []string{"m/p failed"},
+		},
 		{name: "build fails and no package says so", text: `{"ImportPath":"m/p","Action":"build-fail"}` + "\n" + whole, results: []string{"m/p failed", "p/TestA passed"}},
 		{name: "unknown action", text: whole + events("explode p TestA"), results: []string{"p/TestA passed"}, unread: "explode"},
 		{name: "other text between", text: "go: downloading x\n" + whole, results: []string{"p/TestA passed"}, unread: "line 1 "},

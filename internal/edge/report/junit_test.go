@@ -67,10 +67,14 @@ func TestJUnit(t *testing.T) {
 			"example.org/m/a::TestA/x/y passed", "example.org/m/a::TestBad failed", "example.org/m/a::TestSkip skipped",
 		}},
 		{name: "googletest", tool: "googletest", text: googletest, results: []string{"S::A (s.cc) passed", "S::C skipped", "S::DISABLED_B skipped"}},
-		{name: "nested suites, totals outside", text: `<testsuites tests="2"><testsuite name="a" tests="2"><testsuite name="b" tests="1">` + good + `</testsuite>` + skip + `</testsuite></testsuites>`,
-			results: []string{"c::good passed", "c::skip skipped"}},
-		{name: "nested suites, own counts outside", text: `<testsuite name="a" tests="1"><testsuite name="b" tests="1">` + good + `</testsuite>` + skip + `</testsuite>`,
-			results: []string{"c::good passed", "c::skip skipped"}},
+		{
+			name: "nested suites, totals outside", text: `<testsuites tests="2"><testsuite name="a" tests="2"><testsuite name="b" tests="1">` + good + `</testsuite>` + skip + `</testsuite></testsuites>`,
+			results: []string{"c::good passed", "c::skip skipped"},
+		},
+		{
+			name: "nested suites, own counts outside", text: `<testsuite name="a" tests="1"><testsuite name="b" tests="1">` + good + `</testsuite>` + skip + `</testsuite>`,
+			results: []string{"c::good passed", "c::skip skipped"},
+		},
 		{name: "failure and skipped together", text: junitOf("", `<testcase classname="c" name="x"><skipped/><error/></testcase>`), results: []string{"c::x failed"}},
 		{name: "the same name twice, worst stands", text: junitOf(`tests="1"`, good+`<testcase classname="c" name="good"><error/></testcase>`), results: []string{"c::good failed"}},
 		{name: "skipped beats passed", text: junitOf("", `<testcase classname="c" name="good"><skipped/></testcase>`+good), results: []string{"c::good skipped"}},

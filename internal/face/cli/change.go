@@ -88,8 +88,11 @@ func (h *here) changeShow(ctx context.Context, id gov.ChangeID) error {
 	return h.a.give(c, func(w io.Writer) {
 		table(w, [][]string{
 			{"change", fmt.Sprintf("%s, %s", c.ID, c.Status)},
-			{"author", st.Author}, {"owner", st.Owner}, {"risk", string(st.Declared)},
-			{"content", string(st.Revision.Change)}, {"commit", st.Revision.Commit},
+			{"author", st.Author},
+			{"owner", st.Owner},
+			{"risk", string(st.Declared)},
+			{"content", string(st.Revision.Change)},
+			{"commit", st.Revision.Commit},
 		})
 		fmt.Fprintln(w)
 		h.a.screen(w, c, h.me)

@@ -461,7 +461,7 @@ func (s *machine) rotate(rt *rapid.T) {
 	s.seq++
 	id := fmt.Sprint("id-", s.seq)
 	_, err := s.l.RotateKey(context.Background(), testKey(s.key+1), func(k KeyChange) (Entry, error) {
-		s.turns = append(s.turns, Turn{k.Index, k.Note})
+		s.turns = append(s.turns, Turn(k))
 		return Entry{ID: id, Body: fmt.Appendf(nil, `{"log_key":%q}`, k.Note), Adds: nil}, nil
 	})
 	if err != nil {

@@ -22,7 +22,7 @@ func rotateTo(t *testing.T, l *Log, id string, key ed25519.PrivateKey) Turn {
 	t.Helper()
 	var turn Turn
 	r, err := l.RotateKey(t.Context(), key, func(k KeyChange) (Entry, error) {
-		turn = Turn{k.Index, k.Note}
+		turn = Turn(k)
 		body := fmt.Appendf(nil, `{"log_key":%q}`, k.Note)
 		return Entry{ID: id, Body: body}, nil
 	})

@@ -400,8 +400,10 @@ func TestReview(t *testing.T) {
 func TestWhoAndCommand(t *testing.T) {
 	t.Parallel()
 	f := base()
-	f.Wants = append(f.Wants, Want{ID: "final/security_lead", Stage: "final", Role: "security_lead", Final: true, Presence: true,
-		Outcome: &gov.Outcome{Target: "prod", Attempt: 1, Verdict: verdict}})
+	f.Wants = append(f.Wants, Want{
+		ID: "final/security_lead", Stage: "final", Role: "security_lead", Final: true, Presence: true,
+		Outcome: &gov.Outcome{Target: "prod", Attempt: 1, Verdict: verdict},
+	})
 	f.People[2].Keys = f.People[2].Keys[:1] // carol has no security key
 	f.Statements = []gov.Recorded{says("carol", "owner")}
 	want := []gov.Requirement{

@@ -23,7 +23,6 @@ type oracle struct {
 	digest   gov.Digest
 	stable   gov.Digest
 	change   gov.ChangeID
-	began    bool
 	merged   bool
 	verified map[string]bool // places where the candidate said who it is
 	queue    []gov.ChangeID

@@ -181,8 +181,6 @@ func report(r *Result, dir string, rep ledger.Report, key string) {
 	switch {
 	case key == "":
 		r.fail("signatures_unchecked", rep.Checkpoint, "unchecked: there is no key to check the signed checkpoint against; give one with --vkey")
-	case rep.Checkpoint == 0 && rep.Records > 0:
-		r.fail("checkpoint_missing", rep.Records, "no signed checkpoint covers any record")
 	case rep.Unsigned > 0:
 		r.note("records behind the signed checkpoint are not vouched for: they are being written, or a writer died")
 	}

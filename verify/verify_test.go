@@ -179,6 +179,11 @@ func TestIdentityBesideTheLog(t *testing.T) {
 	if r := check(t, m.dir, verify.Options{Key: m.key, Genesis: m.genesis}); !r.OK {
 		t.Fatalf("pinned: %v", r.Failures)
 	}
+	other := string(gov.DigestOf([]byte("another beginning")))
+	write(t, filepath.Join(m.dir, "identity.json"), bytes.Replace(b, []byte(m.genesis), []byte(other), 1))
+	if r := check(t, m.dir, verify.Options{}); r.OK {
+		t.Fatal("a log passes with a beginning that is not the pinned one")
+	}
 	write(t, filepath.Join(m.dir, "identity.json"), []byte(`{"origin":"x","surprise":1}`))
 	if r := check(t, m.dir, verify.Options{}); r.OK {
 		t.Fatal("an unreadable identity passes")
@@ -511,6 +516,11 @@ func TestAuditLog(t *testing.T) {
 	}
 	if r := check(t, filepath.Join(dir, "audit.log"), verify.Options{Key: vkey(t, origin, 1)}); !r.OK {
 		t.Fatalf("pinned: %v", r.Failures)
+	}
+	bare := t.TempDir()
+	write(t, filepath.Join(bare, "audit.log"), read(t, filepath.Join(dir, "audit.log")))
+	if r := check(t, bare, verify.Options{Key: vkey(t, origin, 1)}); r.OK || !slices.Contains(codes(r), "checkpoint_missing") {
+		t.Fatalf("records that no checkpoint covers: %v", r.Failures)
 	}
 	path := filepath.Join(dir, "audit.log")
 	write(t, path, bytes.Replace(read(t, path), []byte("compose"), []byte("composE"), 1))

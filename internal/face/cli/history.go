@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,6 +13,20 @@ import (
 	"github.com/governhq/govern/internal/gov"
 	"github.com/governhq/govern/internal/rule/canary"
 )
+
+// attempt is one row of a target's history.
+type attempt struct {
+	Attempt int          `json:"attempt"`
+	Change  gov.ChangeID `json:"change,omitempty"`
+	Digest  gov.Digest   `json:"digest"`
+	Began   time.Time    `json:"began"`
+	Ended   time.Time    `json:"ended,omitzero"`
+	How     string       `json:"how"` // running, finished, rolled_back, aborted
+	Cause   canary.Cause `json:"cause,omitempty"`
+	Reason  string       `json:"reason,omitempty"`
+	Verdict string       `json:"verdict,omitempty"`
+	Target  string       `json:"target"`
+}
 
 func (a *app) rolloutHistory() *cobra.Command {
 	return &cobra.Command{

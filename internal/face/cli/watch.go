@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/governhq/govern/client"
-	"github.com/governhq/govern/internal/gov"
 	"github.com/governhq/govern/internal/rule/canary"
 )
 
@@ -66,16 +65,6 @@ func (a *app) watchRunning(ctx context.Context, target string) error {
 	cancel()
 	if served := <-done; served != nil && err == nil {
 		err = served
-	}
-	return one(err)
-}
-
-// one unwraps a joined error with a single part, so that its exit code is kept.
-func one(err error) error {
-	if j, ok := err.(interface{ Unwrap() []error }); ok {
-		if parts := j.Unwrap(); len(parts) == 1 {
-			return parts[0]
-		}
 	}
 	return err
 }
@@ -230,18 +219,4 @@ func oneLine(t client.Target, st canary.State) string {
 		s += ": " + r.Ending.Reason
 	}
 	return s
-}
-
-// attempt is one row of a target's history.
-type attempt struct {
-	Attempt int          `json:"attempt"`
-	Change  gov.ChangeID `json:"change,omitempty"`
-	Digest  gov.Digest   `json:"digest"`
-	Began   time.Time    `json:"began"`
-	Ended   time.Time    `json:"ended,omitzero"`
-	How     string       `json:"how"` // running, finished, rolled_back, aborted
-	Cause   canary.Cause `json:"cause,omitempty"`
-	Reason  string       `json:"reason,omitempty"`
-	Verdict string       `json:"verdict,omitempty"`
-	Target  string       `json:"target"`
 }

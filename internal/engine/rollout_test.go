@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -478,5 +479,73 @@ func TestMergedPastItsCanaryIsRemembered(t *testing.T) {
 	}
 	if st := h.status("CHANGE-1"); !st.Merged.Bypassed || len(st.Reviews) == 0 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// quarantined hides one commit, as git does while a push is being received.
+type quarantined struct {
+	engine.Repo
+	hidden string
+	asked  int
+}
+
+func (q *quarantined) see(commit string) error {
+	if q.hidden == "" || commit != q.hidden {
+		return nil
+	}
+	q.asked++
+	return gov.Errorf(gov.KindNotFound, "commit_not_found", "there is no commit %s", commit)
+}
+
+func (q *quarantined) Resolve(ctx context.Context, ref string) (string, error) {
+	if err := q.see(ref); err != nil {
+		return "", err
+	}
+	return q.Repo.Resolve(ctx, ref)
+}
+
+func (q *quarantined) Revision(ctx context.Context, target, head string, id gov.ChangeID) (gov.Revision, []gov.PathChange, error) {
+	if err := q.see(head); err != nil {
+		return gov.Revision{}, nil, err
+	}
+	return q.Repo.Revision(ctx, target, head, id)
+}
+
+func (q *quarantined) ReadFile(ctx context.Context, commit, path string) ([]byte, error) {
+	if err := q.see(commit); err != nil {
+		return nil, err
+	}
+	return q.Repo.ReadFile(ctx, commit, path)
+}
+
+// TestObjectsInQuarantine: a supervisor that looks while the pushed objects are
+// hidden starts the rollout once they are not, although the log stands still.
+func TestObjectsInQuarantine(t *testing.T) {
+	t.Parallel()
+	h, w, _ := newRollout(t)
+	h.e.Close()
+	q := &quarantined{Repo: h.repo, hidden: h.git("rev-parse", "change-1")}
+	h.cfg.Repo = q
+	h.open()
+	w.restart()
+	size := h.e.Reader().Size()
+	if err := w.sup.StartDue(h.ctx); err != nil {
+		t.Fatal(err)
+	}
+	if q.asked == 0 || h.e.Reader().Size() != size || w.target().Run != nil {
+		t.Fatalf("the test hides nothing: asked %d times, %s", q.asked, engine.Summary(w.target()))
+	}
+	first := q.asked
+	if err := w.sup.StartDue(h.ctx); err != nil || q.asked == first {
+		t.Fatalf("not tried at the next tick: %v", err)
+	}
+	second := q.asked
+	if err := w.sup.StartDue(h.ctx); err != nil || q.asked != second {
+		t.Fatalf("no pause after two failures: %v", err)
+	}
+	q.hidden = ""
+	h.clock.advance(time.Minute)
+	if err := w.sup.StartDue(h.ctx); err != nil || w.target().Run == nil {
+		t.Fatalf("not started after the objects came: %v, %s", err, engine.Summary(w.target()))
 	}
 }

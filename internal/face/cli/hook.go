@@ -231,7 +231,24 @@ func (r *receiving) carried(ctx context.Context, head string) ([]gov.ChangeID, e
 	return ids, nil
 }
 
-// postReceive records what has landed on governed branches.
+// landed takes the changes of a branch in once more, now that everybody can read
+// its objects: what could not be read or begun from the quarantine of
+// pre-receive is caught up on. A push that has landed is never held up.
+func (r *receiving) landed(ctx context.Context, u update) {
+	ids, err := r.carried(ctx, u.new)
+	if err != nil {
+		r.note("%s", plain(err))
+		return
+	}
+	for _, id := range ids[:min(len(ids), maxSynced)] {
+		if _, err := r.s.Client().Sync(ctx, client.SyncRequest{Change: id, Head: u.new}); err != nil {
+			r.note("%s is not taken in: %s [%s]", id, plain(err), gov.CodeOf(err))
+		}
+	}
+}
+
+// postReceive records what has landed on governed branches, and takes in what
+// other branches carry.
 func (a *app) postReceive(ctx context.Context) error {
 	updates, err := readUpdates(a.Stdin)
 	if err != nil {
@@ -248,6 +265,7 @@ func (a *app) postReceive(ctx context.Context) error {
 	defer r.close()
 	for _, u := range updates {
 		if !r.governs(u.ref) {
+			r.landed(ctx, u)
 			continue
 		}
 		if _, err := r.s.Client().Merged(ctx, client.MergedRequest{Ref: u.ref, Old: u.old, New: u.new}); err != nil {

@@ -55,24 +55,34 @@ func (p Proxy) Observe(ctx context.Context) (int, error) {
 	return st.Weight, err
 }
 
-// Windows gives closed windows in the judge's terms.
+// Windows gives closed windows in the judge's terms. A request that is still
+// under way is no lost throughput: what a window completed stands against what
+// was dispatched by the end of the window before it.
 func (p Proxy) Windows(after int64) ([]canary.Window, error) {
-	ws, err := p.Proxy.Windows(int(after))
+	from := after
+	if from > 0 {
+		from--
+	}
+	ws, err := p.Proxy.Windows(int(from))
 	if err != nil {
 		return nil, err
 	}
-	out := make([]canary.Window, len(ws))
-	for i, w := range ws {
-		out[i] = canary.Window{
-			Seq: int64(w.Seq), Seconds: w.Seconds, Weight: float64(w.Weight),
-			Canary: counts(w.Canary), Baseline: counts(w.Baseline), State: canary.Signal(w.State),
+	var out []canary.Window
+	var before traffic.Window
+	for _, w := range ws {
+		if int64(w.Seq) > after {
+			out = append(out, canary.Window{
+				Seq: int64(w.Seq), Seconds: w.Seconds, Weight: float64(w.Weight),
+				Canary: counts(w.Canary, before.Canary), Baseline: counts(w.Baseline, before.Baseline), State: canary.Signal(w.State),
+			})
 		}
+		before = w
 	}
 	return out, nil
 }
 
-func counts(a traffic.Arm) canary.Counts {
-	return canary.Counts{Requests: a.Requests, Errors: a.Errors, Dispatched: &a.Dispatched, Completed: &a.Completed, Slow: a.Slow}
+func counts(a, before traffic.Arm) canary.Counts {
+	return canary.Counts{Requests: a.Requests, Errors: a.Errors, Dispatched: &before.Dispatched, Completed: &a.Completed, Slow: a.Slow}
 }
 
 // OpenProxy starts the proxy of a target and stops it when ctx is done.

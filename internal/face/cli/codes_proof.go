@@ -14,7 +14,7 @@ var codesProof = map[string]cause{
 	"checkpoint_damaged":           {gov.KindIntegrity, "The file of the newest signed checkpoint is damaged.", "restore it from the second place or a backup"},
 	"checkpoint_invalid":           {gov.KindInvalid, "The text is no checkpoint in the form of c2sp.org/tlog-checkpoint.", "give the file as the log wrote it"},
 	"checkpoint_mismatch":          {"", "A signed checkpoint names another root than the records have: the records or the checkpoint were changed.", "do not trust this log; compare it with its second place or a witness"},
-	"checkpoint_missing":           {gov.KindUnavailable, "The log has no signed checkpoint that can be read, so nothing proves its records complete.", "govern doctor; open the log for writing once"},
+	"checkpoint_missing":           {"", "The log has no signed checkpoint that can be read, so nothing proves its records complete.", "govern verify log, then govern restore"},
 	"checkpoint_slot_damaged":      {"", "One of the two places for the newest signed checkpoint is not what was written. Nothing is lost: the other one, or the second place, still stands.", "open the log for writing once, then govern verify log"},
 	"checkpoint_too_long":          {gov.KindInternal, "A checkpoint does not fit the place kept for it. This is a bug.", "report it with the output of govern version"},
 	"cosignature_invalid":          {gov.KindIntegrity, "No line of the answer is a cosignature of a witness that is known here.", "check the witness's key"},

@@ -3,10 +3,12 @@ package ledger
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -71,7 +73,7 @@ func (r *Reader) Refresh() error {
 	if r.live {
 		return nil
 	}
-	msg, err := readCheckpoint(r.fs, r.dir, r.mode)
+	msg, err := r.newest()
 	if err != nil || msg == nil {
 		return err
 	}
@@ -95,6 +97,31 @@ func (r *Reader) Refresh() error {
 	r.bookMu.Unlock()
 	r.pos.Store(&position{size: c.Size, root: c.Root, signed: c})
 	return nil
+}
+
+// newest reads the checkpoint. Every record of a governance log is signed before
+// it is acknowledged, so records without any checkpoint mean that it was taken
+// away; a first record that is just being written is waited for. An audit log
+// may be a second ahead.
+func (r *Reader) newest() (msg []byte, err error) {
+	for range 25 {
+		if msg, err = readCheckpoint(r.fs, r.dir, r.mode); err != nil || msg != nil {
+			return msg, err
+		}
+		if r.mode != Governance {
+			return nil, nil
+		}
+		if err := r.segs.reload(); err != nil {
+			return nil, err
+		}
+		l := newLineReader(r.segs, 0, 1<<16)
+		if _, err := l.next(); errors.Is(err, io.EOF) {
+			return nil, nil // no complete record
+		}
+		time.Sleep(lockPoll)
+	}
+	return nil, gov.Errorf(gov.KindIntegrity, "checkpoint_missing", "the log has records, but the checkpoint that signs them is gone").
+		WithHint("govern restore")
 }
 
 // turnTo makes the tree agree with c: that of the files, or else a new one.
@@ -180,14 +207,33 @@ func (r *Reader) Root() Hash { return r.pos.Load().root }
 // Checkpoint is the newest signed note, nil before the first.
 func (r *Reader) Checkpoint() []byte { return r.pos.Load().signed.Note }
 
-// readTile makes a Reader a tileReader.
+// readTile makes a Reader a tileReader. Tile files that end too early (deleted,
+// or being made again by a writer) are replaced by a tree from the lines.
 func (r *Reader) readTile(level int, n uint64, dst []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.mem != nil {
 		return r.mem.readTile(level, n, dst)
 	}
-	return r.tiles.readTile(level, n, dst)
+	err := r.tiles.readTile(level, n, dst)
+	if gov.CodeOf(err) != "tile_short" || r.live {
+		return err
+	}
+	if err := r.rebuild(r.pos.Load().signed); err != nil {
+		return err
+	}
+	return r.mem.readTile(level, n, dst)
+}
+
+// recount takes the tree from the lines instead of the tile files; it tells
+// whether that is news. A signed root is what it must come to.
+func (r *Reader) recount() (bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.live || r.mem != nil {
+		return false, nil
+	}
+	return true, r.rebuild(r.pos.Load().signed)
 }
 
 // TreeHash is the root of the first n records, n at most Size.

@@ -147,7 +147,7 @@ func (r *recovery) start(b *book, f frontier) (err error) {
 		return ioError("open tiles", err)
 	}
 	if r.offs, err = openAppend(r.fs, offsetsPath(r.dir, r.mode)); err == nil {
-		err = r.offs.cut(int64((f.size + offsetEvery - 1) / offsetEvery * 8))
+		r.offs.seek(int64((f.size + offsetEvery - 1) / offsetEvery * 8))
 	}
 	if err != nil {
 		return ioError("open offsets", err)
@@ -181,6 +181,11 @@ func (r *recovery) scan(ctx context.Context) (err error) {
 		err = nil
 		end, _ := r.segs.end()
 		r.end = scanEnd{off: r.book.off, bad: broken, rest: end - r.book.off}
+	}
+	if err == nil {
+		if err = errors.Join(r.tiles.trim(), r.offs.trim()); err != nil {
+			err = ioError("cut tiles", err)
+		}
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/governhq/govern/internal/gov"
 )
@@ -81,7 +82,7 @@ func readSlots(f File) (msg []byte, slot int, err error) {
 	// put had not returned.
 	if msg == nil && n > slotSize && !blank(b[:]) {
 		return nil, 1, gov.Errorf(gov.KindIntegrity, "checkpoint_damaged", "the file of the signed checkpoint is damaged").
-			WithHint("restore it from the second place or a backup")
+			WithHint("govern restore")
 	}
 	return msg, slot, nil
 }
@@ -136,6 +137,14 @@ func readCheckpoint(fsys FS, dir string, mode Mode) ([]byte, error) {
 		return nil, ioError("read checkpoint", err)
 	}
 	defer f.Close()
-	msg, _, err := readSlots(f)
-	return msg, err
+	// A writer overwrites the two slots in turn, each after a sync: a read that
+	// met both half-written says nothing about the file.
+	for try := range 10 {
+		var msg []byte
+		if msg, _, err = readSlots(f); gov.CodeOf(err) != "checkpoint_damaged" {
+			return msg, err
+		}
+		time.Sleep(time.Duration(try) * time.Millisecond)
+	}
+	return nil, err
 }

@@ -164,11 +164,20 @@ func (a *appendFile) flush() error {
 	return nil
 }
 
-// cut forgets everything behind size.
-func (a *appendFile) cut(size int64) error {
+// seek goes on at size. What stands behind it stays until trim: readers without
+// locks may be using it, and it is written over with what the lines lead to,
+// which on a healthy log are the same bytes.
+func (a *appendFile) seek(size int64) {
 	a.buf = a.buf[:0]
 	a.size = size
-	return a.f.Truncate(size)
+}
+
+// trim forgets everything that is not meant.
+func (a *appendFile) trim() error {
+	if n, err := fileSize(a.f); err != nil || n <= a.size {
+		return err
+	}
+	return a.f.Truncate(a.size)
 }
 
 // tileFiles are the tiles on disk, for the one writer. Level files appear when
@@ -184,8 +193,8 @@ func tilePath(dir, name string, level int) string {
 	return filepath.Join(dir, name+".tile"+strconv.Itoa(level))
 }
 
-// openTiles opens the level files for a tree of size records and forgets what
-// is behind it.
+// openTiles opens the level files to go on after a tree of size records; trim
+// forgets what is behind the end in the end.
 func openTiles(fsys FS, dir, name string, size uint64) (*tileFiles, error) {
 	t := &tileFiles{fs: fsys, base: filepath.Join(dir, name+".tile")}
 	for l := range tileLevels {
@@ -199,9 +208,7 @@ func openTiles(fsys FS, dir, name string, size uint64) (*tileFiles, error) {
 			return nil, err
 		}
 		t.level[l] = a
-		if err := a.cut(want); err != nil {
-			return nil, err
-		}
+		a.seek(want)
 	}
 	return t, nil
 }
@@ -229,6 +236,7 @@ func (t *tileFiles) each(do func(*appendFile) error) error {
 }
 
 func (t *tileFiles) flush() error { return t.each((*appendFile).flush) }
+func (t *tileFiles) trim() error  { return t.each((*appendFile).trim) }
 func (t *tileFiles) sync() error  { return t.each(func(a *appendFile) error { return a.f.Sync() }) }
 func (t *tileFiles) close() error { return t.each(func(a *appendFile) error { return a.f.Close() }) }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/governhq/govern/internal/gov"
@@ -29,8 +30,8 @@ func large(b *testing.B) *Repo {
 		id := gov.NewChangeID(n)
 		file(MetadataPath(id), metadata(string(id), fmt.Sprintf(`, "impact": "%d"`, n)))
 		for s := range 2 {
-			text := fmt.Sprint("statement ", n, s)
-			file(StatementPath(id, gov.DigestOf([]byte(text))), text)
+			text := envelope(string(id), fmt.Sprint(s), strings.Repeat("why ", 250)) // 1.8 KB, as real ones are
+			fmt.Fprintf(&in, "M 100644 inline %s\ndata %d\n%s", statementPath(string(id), text), len(text), text)
 		}
 	}
 	commit("feature", "from refs/heads/main\n")

@@ -3,7 +3,6 @@ package git
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -21,7 +20,7 @@ func TestAddFilesToABranchThatIsNotCheckedOut(t *testing.T) {
 	r.write("staged", "staged\n")
 	r.git("add", "staged")
 	before := r.git("status", "--porcelain")
-	envelope := []byte(`{"payload":"x"}`)
+	envelope := []byte(envelope("CHANGE-1"))
 	author := bob
 	author.SignOff = true
 	commit := must(r.open().AddFiles(t.Context(), "feature", StatementFiles("CHANGE-1", envelope), "Approve CHANGE-1", author))(t)
@@ -206,14 +205,15 @@ func TestFirstCommit(t *testing.T) {
 
 func TestStatementsThatCannotCount(t *testing.T) {
 	r := newRepo(t)
-	good := []byte("good")
-	path := StatementPath("CHANGE-1", gov.DigestOf(good))
-	r.write(path, "good")
-	r.write(StatementPath("CHANGE-1", gov.DigestOf([]byte("x"))), "not x")
-	large := strings.Repeat("l", StatementLimit+1)
-	r.write(StatementPath("CHANGE-1", gov.DigestOf([]byte(large))), large)
+	good, other := envelope("CHANGE-1"), envelope("CHANGE-2")
+	r.write(statementPath("CHANGE-1", good), good)
+	r.write(statementPath("CHANGE-1", "x"), good)
+	large := padded("CHANGE-1", EnvelopeLimit+4)
+	r.write(statementPath("CHANGE-1", large), large)
+	r.write(statementPath("CHANGE-1", "import os"), "import os")
+	r.write(statementPath("CHANGE-1", other), other)
 	r.write("changes/CHANGE-1/statements/readme.md", "x")
-	r.write(StatementPath("CHANGE-2", gov.DigestOf(good)), "good")
+	r.write(statementPath("CHANGE-2", other), other)
 	r.link(StatementPath("CHANGE-1", gov.DigestOf([]byte("link"))), "/etc/passwd")
 	r.commit("statements")
 	codes := map[string]string{}
@@ -228,7 +228,10 @@ func TestStatementsThatCannotCount(t *testing.T) {
 		codes[f.Digest.Hex()[:8]] = code
 	}
 	name := func(s string) string { return gov.DigestOf([]byte(s)).Hex()[:8] }
-	if diff := cmp.Diff(map[string]string{name("good"): "", name("x"): "statement_name_mismatch", name(large): "statement_too_large"}, codes); diff != "" {
+	if diff := cmp.Diff(map[string]string{
+		name(good): "", name("x"): "statement_name_mismatch", name(large): "statement_too_large",
+		name("import os"): "statement_shape", name(other): "statement_shape",
+	}, codes); diff != "" {
 		t.Error(diff)
 	}
 	if files := must(r.open().Statements(t.Context(), "HEAD", "CHANGE-3"))(t); len(files) != 0 {

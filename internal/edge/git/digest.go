@@ -51,32 +51,97 @@ func normal(raw []byte) (sum [sha256.Size]byte, ok bool) {
 	return sha256.Sum256(canonical), true
 }
 
-// contents maps the object ids of metadata files to what stands for them in a
-// digest; an id that is not in it stands for itself.
-type contents map[string]string
+// contents holds what is known of the special files by their object ids.
+type contents struct {
+	texts      map[string]string // metadata: what stands for it in a digest
+	statements map[string]stamp  // files of a statement's shape
+}
 
+// stamp is what the bytes of a statement file say: the name it must have, and
+// the change it is about.
+type stamp struct {
+	digest gov.Digest
+	change gov.ChangeID
+}
+
+// of gives what stands for metadata; an id that is not known stands for itself.
 func (c contents) of(id string) string {
-	if s, ok := c[id]; ok {
+	if s, ok := c.texts[id]; ok {
 		return s
 	}
 	return id
 }
 
-// normals reads and normalises metadata blobs.
-func (r *Repo) normals(ctx context.Context, ids []string) (contents, error) {
+// isStatement tells whether a file is left out of digests: a regular file in
+// the folder of the change that its content is about, named by its content.
+func (c contents) isStatement(mode, id, path string) bool {
+	if mode != regularMode {
+		return false
+	}
+	of, digest, ok := statementID(path)
+	return ok && c.statements[id] == stamp{digest: digest, change: of}
+}
+
+// omits tells whether a difference is in nothing but a statement: on either
+// side it is one, or absent.
+func (c contents) omits(d delta) bool {
+	return (d.oldMode == absentMode || c.isStatement(d.oldMode, d.oldID, d.path)) &&
+		(d.newMode == absentMode || c.isStatement(d.newMode, d.newID, d.path))
+}
+
+// addsStatement tells whether a difference is a statement that was not there.
+func (c contents) addsStatement(d delta) bool { return d.oldMode == absentMode && c.omits(d) }
+
+// special collects the object ids of files whose content has to be read.
+type special struct{ metadata, statements []string }
+
+func (s *special) add(mode, id, path string) {
+	if _, ok := metadataID(path); ok && isRegular(mode) {
+		s.metadata = append(s.metadata, id)
+	}
+	if _, _, ok := statementID(path); ok && mode == regularMode {
+		s.statements = append(s.statements, id)
+	}
+}
+
+// read reads and judges special files, in one child.
+func (r *Repo) read(ctx context.Context, s special) (contents, error) {
+	slices.Sort(s.metadata)
+	slices.Sort(s.statements)
+	ids := slices.Concat(s.metadata, s.statements)
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
-	c := make(contents, len(ids))
+	c := contents{texts: make(map[string]string, len(s.metadata)), statements: make(map[string]stamp, len(s.statements))}
 	err := r.objects(ctx, ids, metadataLimit, func(i int, kind string, data []byte, large bool) error {
 		if kind != "blob" || large {
 			return nil
 		}
-		if sum, ok := normal(data); ok {
-			c[ids[i]] = "jcs:" + hex.EncodeToString(sum[:])
+		if _, ok := slices.BinarySearch(s.metadata, ids[i]); ok {
+			if sum, ok := normal(data); ok {
+				c.texts[ids[i]] = "jcs:" + hex.EncodeToString(sum[:])
+			}
+		}
+		if _, ok := slices.BinarySearch(s.statements, ids[i]); ok {
+			if of := envelopeOf(data); of != "" {
+				c.statements[ids[i]] = stamp{digest: gov.DigestOf(data), change: of}
+			}
 		}
 		return nil
 	})
 	return c, err
+}
+
+// readStatements reads what contents.omits has to know of differences.
+func (r *Repo) readStatements(ctx context.Context, lists ...[]delta) (contents, error) {
+	var s special
+	for _, deltas := range lists {
+		for _, d := range deltas {
+			s.add(d.oldMode, d.oldID, d.path)
+			s.add(d.newMode, d.newID, d.path)
+		}
+	}
+	s.metadata = nil
+	return r.read(ctx, s)
 }
 
 func isRegular(mode string) bool { return mode == regularMode || mode == execMode }
@@ -93,30 +158,26 @@ type counted struct {
 // none.
 func (r *Repo) count(ctx context.Context, deltas []delta, id gov.ChangeID) (counted, error) {
 	out := counted{id: id, deltas: make([]delta, 0, len(deltas))}
-	var ids []string
+	var ids special
 	for _, d := range deltas {
 		if err := checkComponents(d.path); err != nil {
 			return counted{}, err
 		}
-		if of, _, ok := statementID(d.path); ok && of == id && leftOut(d.oldMode) && leftOut(d.newMode) {
-			if d.newMode != absentMode {
-				out.statements = append(out.statements, d.path)
-			}
-			continue
+		if of, _, ok := cutChange(d.path); ok && of == id {
+			ids.add(d.oldMode, d.oldID, d.path)
+			ids.add(d.newMode, d.newID, d.path)
 		}
-		if of, ok := metadataID(d.path); ok && of == id {
-			if isRegular(d.oldMode) {
-				ids = append(ids, d.oldID)
-			}
-			if isRegular(d.newMode) {
-				ids = append(ids, d.newID)
-			}
-		}
-		out.deltas = append(out.deltas, d)
 	}
 	var err error
-	if out.contents, err = r.normals(ctx, ids); err != nil {
+	if out.contents, err = r.read(ctx, ids); err != nil {
 		return counted{}, err
+	}
+	for _, d := range deltas {
+		if of, _, ok := statementID(d.path); !ok || of != id || !out.contents.omits(d) {
+			out.deltas = append(out.deltas, d)
+		} else if d.newMode != absentMode {
+			out.statements = append(out.statements, d.path)
+		}
 	}
 	out.deltas = slices.DeleteFunc(out.deltas, func(d delta) bool {
 		oldContent, newContent := out.sides(d)
@@ -131,9 +192,6 @@ func (r *Repo) count(ctx context.Context, deltas []delta, id gov.ChangeID) (coun
 	slices.Sort(out.statements)
 	return out, nil
 }
-
-// leftOut tells whether one side of a statement entry is absent or a plain file.
-func leftOut(mode string) bool { return mode == absentMode || mode == regularMode }
 
 // sides gives what stands for the old and new content. Only the change's own
 // metadata is looked up: another file with the same bytes counts by its object
@@ -192,7 +250,7 @@ func (r *Repo) treeDigest(ctx context.Context, tree string) (gov.Digest, error) 
 	if !slices.IsSortedFunc(entries, func(a, b entry) int { return cmp.Compare(a.path, b.path) }) {
 		slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.path, b.path) })
 	}
-	var ids []string
+	var ids special
 	for i, e := range entries {
 		if err := checkComponents(e.path); err != nil {
 			return "", err
@@ -200,28 +258,26 @@ func (r *Repo) treeDigest(ctx context.Context, tree string) (gov.Digest, error) 
 		if i > 0 && entries[i-1].path == e.path {
 			return "", malformedTree(e.path)
 		}
-		if _, ok := metadataID(e.path); ok && isRegular(e.mode) {
-			ids = append(ids, e.id)
-		}
+		ids.add(e.mode, e.id, e.path)
 	}
-	texts, err := r.normals(ctx, ids)
+	c, err := r.read(ctx, ids)
 	if err != nil {
 		return "", err
 	}
-	return sumTree(entries, texts), nil
+	return sumTree(entries, c), nil
 }
 
-func sumTree(entries []entry, texts contents) gov.Digest {
+func sumTree(entries []entry, c contents) gov.Digest {
 	h := sha256.New()
 	w := bufio.NewWriterSize(h, 32<<10)
 	_, _ = w.WriteString(treeHeader)
 	for _, e := range entries {
-		if _, _, ok := statementID(e.path); ok && e.mode == regularMode {
+		if c.isStatement(e.mode, e.id, e.path) {
 			continue
 		}
 		content := e.id
 		if _, ok := metadataID(e.path); ok && isRegular(e.mode) {
-			content = texts.of(e.id)
+			content = c.of(e.id)
 		}
 		for _, s := range []string{e.mode, " ", content, "\t", e.path, "\x00"} {
 			_, _ = w.WriteString(s)

@@ -36,9 +36,27 @@
 //     file that is no JSON object, has duplicate members, is not UTF-8 or is
 //     larger than 1 MiB stands with its object id. An entry whose two sides
 //     became equal is dropped.
-//   - changes/ID/statements/NAME.json, mode 100644, with NAME 64 lower-case hex
-//     digits: left out. Any other name, mode or depth in that folder counts, so
-//     that no program can be smuggled past an approval there.
+//   - changes/ID/statements/NAME.json, mode 100644, that is a statement file of
+//     change ID, as below: left out. An entry is dropped when each of its sides
+//     is absent or such a file. Everything else in that folder counts like any
+//     file, whatever its name, so that nothing can be smuggled past an approval
+//     there.
+//
+// A statement file of change ID has at most 65536 bytes, the SHA-256 of which is
+// NAME in 64 lower-case hex digits, and which are, without a byte more or less:
+//
+//	{"payload":"P","payloadType":"application/vnd.in-toto+json",
+//	"signatures":[{"keyid":"SHA256:F","sig":"S"}]} LF     (in one line, without spaces)
+//
+// P and S are standard base64 with padding, not empty; F is 43 digits of standard
+// base64 without padding, for 32 bytes; unused bits are zero. P decodes to one
+// JSON object in UTF-8, without duplicate members at any depth, U+0000 and lone
+// surrogates, nested at most 64 deep, numbers within a float64, with no members
+// but "_type" = "https://in-toto.io/Statement/v1", "predicateType" =
+// "https://governhq.github.io/govern/statement/v1", "subject", an array, and
+// "predicate", an object whose member "change" is the string ID. That is a shape,
+// not a proof: who signed is judged where statements are verified, and a push
+// that adds one by nobody known is refused there.
 //
 // The git object ids inside are SHA-1 in most repositories; git's collision
 // detection stands behind them.

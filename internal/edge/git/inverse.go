@@ -41,10 +41,14 @@ func (r *Repo) InverseOf(ctx context.Context, base, head, mergedBase, mergedHead
 			}
 		}
 	}
-	return inverse(taken, merged), nil
+	c, err := r.readStatements(ctx, merged, taken)
+	if err != nil {
+		return false, err
+	}
+	return inverse(taken, merged, c), nil
 }
 
-func inverse(taken, merged []delta) bool {
+func inverse(taken, merged []delta, c contents) bool {
 	brought := map[gov.ChangeID]bool{} // changes whose metadata the merge added
 	for _, d := range merged {
 		if id, ok := metadataID(d.path); ok && d.oldMode == absentMode {
@@ -52,16 +56,16 @@ func inverse(taken, merged []delta) bool {
 		}
 	}
 	record := func(d delta) bool {
-		id, ok := metadataID(d.path)
-		if !ok {
-			id, _, ok = statementID(d.path)
+		if id, ok := metadataID(d.path); ok {
+			return brought[id] && plainOrAbsent(d)
 		}
-		return ok && brought[id] && plainOrAbsent(d)
+		id, _, ok := statementID(d.path)
+		return ok && brought[id] && c.omits(d)
 	}
 	want, may := map[string]delta{}, map[string]delta{}
 	for _, d := range merged {
 		back := delta{oldMode: d.newMode, newMode: d.oldMode, oldID: d.newID, newID: d.oldID, path: d.path}
-		if record(d) || addsRecord(d) {
+		if record(d) || c.addsRecord(d) {
 			may[d.path] = back
 			continue
 		}
@@ -71,7 +75,7 @@ func inverse(taken, merged []delta) bool {
 		return false
 	}
 	for _, d := range taken {
-		if record(d) && d.newMode == absentMode || addsRecord(d) || may[d.path] == d {
+		if record(d) && d.newMode == absentMode || c.addsRecord(d) || may[d.path] == d {
 			continue
 		}
 		if want[d.path] != d {
@@ -83,13 +87,15 @@ func inverse(taken, merged []delta) bool {
 }
 
 // addsRecord tells whether d adds a metadata or statement file.
-func addsRecord(d delta) bool {
+func (c contents) addsRecord(d delta) bool {
 	_, metadata := metadataID(d.path)
-	_, _, statement := statementID(d.path)
-	return (metadata || statement) && d.oldMode == absentMode && d.newMode == regularMode
+	return metadata && d.oldMode == absentMode && d.newMode == regularMode || c.addsStatement(d)
 }
 
-func plainOrAbsent(d delta) bool { return leftOut(d.oldMode) && leftOut(d.newMode) }
+func plainOrAbsent(d delta) bool {
+	plain := func(mode string) bool { return mode == absentMode || mode == regularMode }
+	return plain(d.oldMode) && plain(d.newMode)
+}
 
 var revertLine = regexp.MustCompile(`(?m)^This reverts commit ([0-9a-f]{64}|[0-9a-f]{40})\b`)
 

@@ -36,8 +36,20 @@ var canon = map[string]string{
 
 var (
 	oracleMetadata  = regexp.MustCompile(`^changes/(CHANGE-[1-9][0-9]*)/change_metadata\.json$`)
-	oracleStatement = regexp.MustCompile(`^changes/(CHANGE-[1-9][0-9]*)/statements/[0-9a-f]{64}\.json$`)
+	oracleStatement = regexp.MustCompile(`^changes/(CHANGE-[1-9][0-9]*)/statements/([0-9a-f]{64})\.json$`)
 )
+
+// oracleTexts are statement files and the changes that they are about, by
+// construction.
+var oracleTexts = map[string]string{
+	envelope("CHANGE-1"): "CHANGE-1", envelope("CHANGE-1", "again"): "CHANGE-1", envelope("CHANGE-2"): "CHANGE-2", envelope("CHANGE-12"): "CHANGE-12",
+}
+
+// statement tells whether a file is one that digests leave out.
+func (n node) statement(path string) bool {
+	m := oracleStatement.FindStringSubmatch(path)
+	return m != nil && n.mode == "100644" && oracleTexts[n.text] == m[1] && fmt.Sprintf("%x", sha256.Sum256([]byte(n.text))) == m[2]
+}
 
 // walk reads a directory without git.
 func walk(t *rapid.T, dir string) map[string]node {
@@ -90,7 +102,7 @@ func oracleTree(files map[string]node, format string) gov.Digest {
 	text := "govern-tree-v1\n"
 	for _, path := range slices.Sorted(maps.Keys(files)) {
 		n := files[path]
-		if !oracleStatement.MatchString(path) || n.mode != "100644" {
+		if !n.statement(path) {
 			text += n.mode + " " + n.content(format, oracleMetadata.MatchString(path)) + "\t" + path + "\x00"
 		}
 	}
@@ -113,9 +125,12 @@ func oracleChange(before, after map[string]node, id, format string) gov.Digest {
 		}
 		oldMode, oldContent := side(before)
 		newMode, newContent := side(after)
-		plain := func(mode string) bool { return mode == "000000" || mode == "100644" }
+		omits := func(files map[string]node) bool {
+			n, ok := files[path]
+			return !ok || n.statement(path)
+		}
 		s := oracleStatement.FindStringSubmatch(path)
-		if s != nil && s[1] == id && plain(oldMode) && plain(newMode) || oldMode == newMode && oldContent == newContent {
+		if s != nil && s[1] == id && omits(before) && omits(after) || oldMode == newMode && oldContent == newContent {
 			continue
 		}
 		text += oldMode + " " + oldContent + " " + newMode + " " + newContent + "\t" + path + "\x00"
@@ -128,13 +143,22 @@ var oraclePaths = func() []string {
 	paths := []string{"a", "a-b", "a.b", "a/b", "a/b/c", "a0", "A", "é", "x y", "-z", "dir/\"q\"", "changes/x", "changes/CHANGE-3", "changes/CHANGE-1/statements/x.json"}
 	for _, id := range []string{"CHANGE-1", "CHANGE-2", "CHANGE-12", "CHANGE-0"} {
 		paths = append(paths, "changes/"+id+"/change_metadata.json", "changes/"+id+"/statements/"+hash+".json")
+		for _, text := range []string{envelope(id), envelope(id, "again"), "{}", envelope("CHANGE-2")} {
+			if p := statementPath(id, text); !slices.Contains(paths, p) {
+				paths = append(paths, p)
+			}
+		}
 	}
 	return paths
 }()
 
 // scribble makes random edits in the work tree.
 func scribble(t *rapid.T, r *repo, label string) {
-	texts := slices.Sorted(maps.Keys(canon))
+	texts := append(slices.Sorted(maps.Keys(canon)), slices.Sorted(maps.Keys(oracleTexts))...)
+	right := map[string]string{} // what is named so
+	for _, text := range texts {
+		right[filepath.Base(statementPath("CHANGE-1", text))] = text
+	}
 	for range rapid.IntRange(1, 8).Draw(t, label) {
 		path := rapid.SampledFrom(oraclePaths).Draw(t, "path")
 		full := filepath.Join(r.dir, path)
@@ -145,6 +169,9 @@ func scribble(t *rapid.T, r *repo, label string) {
 		}
 		_ = os.RemoveAll(full)
 		text := rapid.SampledFrom(texts).Draw(t, "text")
+		if named, ok := right[filepath.Base(path)]; ok && rapid.IntRange(0, 3).Draw(t, "named right") > 0 {
+			text = named
+		}
 		switch rapid.SampledFrom([]string{"write", "write", "write", "program", "link", "remove"}).Draw(t, "kind") {
 		case "write":
 			r.write(path, text)

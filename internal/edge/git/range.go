@@ -242,13 +242,17 @@ func (r *Repo) fill(ctx context.Context, l *Landing) error {
 	if err != nil {
 		return err
 	}
+	known, err := r.readStatements(ctx, deltas)
+	if err != nil {
+		return err
+	}
 	rest := deltas[:0]
 	for _, d := range deltas {
 		if err := checkComponents(d.path); err != nil {
 			return err
 		}
 		// Removed or replaced statements of others are touched files; added ones are not.
-		if _, _, ok := statementID(d.path); ok && d.oldMode == absentMode && d.newMode == regularMode {
+		if known.addsStatement(d) {
 			l.Statements = append(l.Statements, d.path)
 			continue
 		}

@@ -301,7 +301,6 @@ func TestSegmentKeepsEveryStep(t *testing.T) {
 func atoi(s string) (n int) { _, _ = fmt.Sscan(s, &n); return n }
 
 func TestInverse(t *testing.T) {
-	hash := strings.Repeat("ab", 32)
 	cases := []struct {
 		name string
 		undo func(r *repo, merged string)
@@ -316,9 +315,19 @@ func TestInverse(t *testing.T) {
 		{"with metadata of its own", func(r *repo, m string) {
 			r.git("revert", "--no-edit", "-m", "1", m)
 			r.write(MetadataPath("CHANGE-7"), "{}")
-			r.write("changes/CHANGE-7/statements/"+hash+".json", "{}")
+			r.write(statementPath("CHANGE-7", envelope("CHANGE-7")), envelope("CHANGE-7"))
 			r.commit("governed revert")
 		}, true},
+		{"with a statement of its own", func(r *repo, m string) {
+			r.git("revert", "--no-edit", "-m", "1", m)
+			r.write(statementPath("CHANGE-1", envelope("CHANGE-1", "revert")), envelope("CHANGE-1", "revert"))
+			r.commit("statement")
+		}, true},
+		{"a program by the name of a statement", func(r *repo, m string) {
+			r.git("revert", "--no-edit", "-m", "1", m)
+			r.write(statementPath("CHANGE-1", "import os"), "import os")
+			r.commit("smuggle")
+		}, false},
 		{"a file more", func(r *repo, m string) {
 			r.git("revert", "--no-edit", "-m", "1", m)
 			r.write("evil", "x")
@@ -362,7 +371,7 @@ func TestInverse(t *testing.T) {
 			name := r.branch(1)
 			r.git("switch", "-q", name)
 			r.edit("src/a.txt", "a 5", "a five")
-			r.write("changes/CHANGE-1/statements/"+hash+".json", "{}")
+			r.write(statementPath("CHANGE-1", envelope("CHANGE-1")), envelope("CHANGE-1"))
 			r.commit("edit")
 			r.git("switch", "-q", "main")
 			before := r.head()

@@ -19,7 +19,8 @@ type Change struct {
 	// metadata that differs in approvals only. Every path is clean (CheckPath),
 	// but for removed files: see doc.go.
 	Paths []gov.PathChange
-	// Statements are the added or replaced statement files of this change.
+	// Statements are the added statement files of this change that the digests
+	// leave out. What only has the name of one is among Paths.
 	Statements []string
 	// Moved are touched paths that the target changed since the merge base.
 	// When it is not empty, the change digest after a rebase or merge will

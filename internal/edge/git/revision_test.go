@@ -141,35 +141,82 @@ func TestDigestEncoding(t *testing.T) {
 
 func TestWhatTheDigestsLeaveOut(t *testing.T) {
 	hash := strings.Repeat("ab", 32)
-	own, other := "changes/CHANGE-1/", "changes/CHANGE-2/"
+	own := "changes/CHANGE-1/"
+	good := envelope("CHANGE-1")
+	goodPath := statementPath("CHANGE-1", good)
+	named := func(text string) func(*repo) { // a file of its right name, as bytes go
+		return func(r *repo) { r.write(statementPath("CHANGE-1", text), text) }
+	}
+	payload := func(s string) func(*repo) { return named(wrap(s)) }
 	cases := map[string]struct {
 		edit         func(r *repo)
 		change, tree bool // digest stays
 	}{
-		"statement added":   {func(r *repo) { r.write(own+"statements/"+hash+".json", "{}") }, true, true},
+		"statement added":   {func(r *repo) { r.write(goodPath, good) }, true, true},
 		"approvals written": {func(r *repo) { r.write(own+metadataName, metadata("CHANGE-1", `, "approvals": [{"approver": "bob"}]`)) }, true, true},
 		"metadata spaced anew": {func(r *repo) {
 			r.write(own+metadataName, `{"rationale":"bec\u0061use","change_id":"CHANGE-1"}`)
 		}, true, true},
-		"rationale changed":         {func(r *repo) { r.write(own+metadataName, metadata("CHANGE-1", `, "impact": "x"`)) }, false, false},
-		"approvals deeper down":     {func(r *repo) { r.write(own+metadataName, metadata("CHANGE-1", `, "x": {"approvals": []}`)) }, false, false},
-		"Approvals in capitals":     {func(r *repo) { r.write(own+metadataName, metadata("CHANGE-1", `, "Approvals": []`)) }, false, false},
-		"duplicate member":          {func(r *repo) { r.write(own+metadataName, metadata("CHANGE-1", `, "rationale": "because"`)) }, false, false},
-		"duplicate approvals":       {func(r *repo) { r.write(own+metadataName, metadata("CHANGE-1", `, "approvals": [], "approvals": []`)) }, false, false},
-		"metadata no longer JSON":   {func(r *repo) { r.write(own+metadataName, "{") }, false, false},
-		"metadata is a link":        {func(r *repo) { r.link(own+metadataName, "../../README") }, false, false},
-		"metadata made executable":  {func(r *repo) { _ = os.Chmod(filepath.Join(r.dir, own+metadataName), 0o755) }, false, false},
-		"program among statements":  {func(r *repo) { r.write(own+"statements/conftest.py", "import os") }, false, false},
-		"deeper among statements":   {func(r *repo) { r.write(own+"statements/x/"+hash+".json", "{}") }, false, false},
-		"upper-case statement name": {func(r *repo) { r.write(own+"statements/"+strings.ToUpper(hash)+".json", "{}") }, false, false},
-		"link among statements":     {func(r *repo) { r.link(own+"statements/"+hash+".json", "/etc/passwd") }, false, false},
-		"statement made executable": {func(r *repo) {
-			r.write(own+"statements/"+hash+".json", "{}")
-			_ = os.Chmod(filepath.Join(r.dir, own+"statements/"+hash+".json"), 0o755)
+		"rationale changed":        {func(r *repo) { r.write(own+metadataName, metadata("CHANGE-1", `, "impact": "x"`)) }, false, false},
+		"approvals deeper down":    {func(r *repo) { r.write(own+metadataName, metadata("CHANGE-1", `, "x": {"approvals": []}`)) }, false, false},
+		"Approvals in capitals":    {func(r *repo) { r.write(own+metadataName, metadata("CHANGE-1", `, "Approvals": []`)) }, false, false},
+		"duplicate member":         {func(r *repo) { r.write(own+metadataName, metadata("CHANGE-1", `, "rationale": "because"`)) }, false, false},
+		"duplicate approvals":      {func(r *repo) { r.write(own+metadataName, metadata("CHANGE-1", `, "approvals": [], "approvals": []`)) }, false, false},
+		"metadata no longer JSON":  {func(r *repo) { r.write(own+metadataName, "{") }, false, false},
+		"metadata is a link":       {func(r *repo) { r.link(own+metadataName, "../../README") }, false, false},
+		"metadata made executable": {func(r *repo) { _ = os.Chmod(filepath.Join(r.dir, own+metadataName), 0o755) }, false, false},
+		"program among statements": {func(r *repo) { r.write(own+"statements/conftest.py", "import os") }, false, false},
+		"deeper among statements":  {func(r *repo) { r.write(own+"statements/x/"+filepath.Base(goodPath), good) }, false, false},
+		"upper-case statement name": {func(r *repo) {
+			r.write(own+"statements/"+strings.ToUpper(strings.TrimSuffix(filepath.Base(goodPath), ".json"))+".json", good)
 		}, false, false},
-		"statement of another":              {func(r *repo) { r.write(other+"statements/"+hash+".json", "{}") }, false, true},
-		"statement of no valid id":          {func(r *repo) { r.write("changes/CHANGE-01/statements/"+hash+".json", "{}") }, false, false},
-		"statement outside changes":         {func(r *repo) { r.write("x/changes/CHANGE-1/statements/"+hash+".json", "{}") }, false, false},
+		"link among statements": {func(r *repo) { r.link(own+"statements/"+hash+".json", "/etc/passwd") }, false, false},
+		"statement made executable": {func(r *repo) {
+			r.write(goodPath, good)
+			_ = os.Chmod(filepath.Join(r.dir, goodPath), 0o755)
+		}, false, false},
+		"statement of another": {func(r *repo) { r.write(statementPath("CHANGE-2", envelope("CHANGE-2")), envelope("CHANGE-2")) }, false, true},
+		"no statement of another": {func(r *repo) {
+			r.write(statementPath("CHANGE-2", "{}"), "{}")
+		}, false, false},
+		"statement in another's folder": {func(r *repo) { r.write(statementPath("CHANGE-2", good), good) }, false, false},
+		"another's statement in ours": {func(r *repo) {
+			r.write(statementPath("CHANGE-1", envelope("CHANGE-2")), envelope("CHANGE-2"))
+		}, false, false},
+		"statement of no valid id":  {func(r *repo) { r.write(strings.Replace(goodPath, "CHANGE-1", "CHANGE-01", 1), good) }, false, false},
+		"statement outside changes": {func(r *repo) { r.write("x/"+goodPath, good) }, false, false},
+		"statement of a wrong name": {func(r *repo) { r.write(own+"statements/"+hash+".json", good) }, false, false},
+		"one statement in two names": {func(r *repo) {
+			r.write(goodPath, good)
+			r.write(own+"statements/"+hash+".json", good)
+		}, false, false},
+		"300 KB of anything":                {named(strings.Repeat("\x00\xff program", 25_000)), false, false},
+		"an empty file":                     {named(""), false, false},
+		"an empty object":                   {named("{}"), false, false},
+		"the largest statement":             {named(padded("CHANGE-1", 65536)), true, true},
+		"too large a statement":             {named(padded("CHANGE-1", 65536+4)), false, false},
+		"no line feed":                      {named(strings.TrimSuffix(good, "\n")), false, false},
+		"two line feeds":                    {named(good + "\n"), false, false},
+		"a program behind it":               {named(good + "import os\n"), false, false},
+		"a program before it":               {named("import os\n" + good), false, false},
+		"spaces":                            {named(strings.Replace(good, ",", ", ", 1)), false, false},
+		"a member more":                     {named(strings.Replace(good, `{"payload"`, `{"note":"x","payload"`, 1)), false, false},
+		"other payload type":                {named(strings.Replace(good, "vnd.in-toto", "vnd.out-toto", 1)), false, false},
+		"two signatures":                    {named(strings.Replace(good, `"}]}`, `"},{"keyid":"`+testKeyID+`","sig":"AAAA"}]}`, 1)), false, false},
+		"no signature":                      {named(good[:strings.Index(good, `[{"keyid"`)] + "[]}\n"), false, false},
+		"empty signature":                   {named(good[:strings.Index(good, `"sig":"`)] + `"sig":""}]}` + "\n"), false, false},
+		"signature not base64":              {named(strings.Replace(good, `"sig":"`, `"sig":"!`, 1)), false, false},
+		"text for a key":                    {named(strings.Replace(good, testKeyID, "import os", 1)), false, false},
+		"a key of other length":             {named(strings.Replace(good, testKeyID, testKeyID+"AAAA", 1)), false, false},
+		"payload no JSON":                   {payload("import os"), false, false},
+		"payload empty":                     {payload(""), false, false},
+		"payload a list":                    {payload("[]"), false, false},
+		"payload of other type":             {payload(strings.Replace(testPayload("CHANGE-1"), "Statement/v1", "Statement/v2", 1)), false, false},
+		"other predicate type":              {payload(strings.Replace(testPayload("CHANGE-1"), "govern/statement/v1", "govern/statement/v2", 1)), false, false},
+		"predicate without change":          {payload(strings.Replace(testPayload("CHANGE-1"), `"change"`, `"Change"`, 1)), false, false},
+		"change twice":                      {payload(strings.Replace(testPayload("CHANGE-1"), `"change"`, `"change":"CHANGE-2","change"`, 1)), false, false},
+		"change of no valid id":             {payload(testPayload("CHANGE-01")), false, false},
+		"a member of its own":               {payload(strings.Replace(testPayload("CHANGE-1"), `{"_type"`, `{"program":"x","_type"`, 1)), false, false},
 		"a file beside the metadata":        {func(r *repo) { r.write(own+"notes.md", "x") }, false, false},
 		"an untouched file made executable": {func(r *repo) { _ = os.Chmod(filepath.Join(r.dir, "README"), 0o755) }, false, false},
 		"a touched file":                    {func(r *repo) { r.edit("src/a.txt", "a 2", "a two") }, false, false},

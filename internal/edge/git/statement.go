@@ -7,15 +7,14 @@ import (
 	"github.com/governhq/govern/internal/gov"
 )
 
-// StatementLimit is the size in bytes up to which a statement file is read.
-const StatementLimit = 1 << 20
-
 // statementsLimit bounds how many statements of one change are read.
 const statementsLimit = 4096
 
 // File is a statement file of a change. When Err is set, Data is nil and the
 // file cannot count: statement_name_mismatch (its content does not hash to its
-// name), statement_too_large.
+// name), statement_too_large (EnvelopeLimit), statement_shape (its content is no
+// envelope of a statement about this change). The digests count such a file like
+// any other.
 type File struct {
 	Path   string
 	Digest gov.Digest // what its name says
@@ -23,8 +22,9 @@ type File struct {
 	Err    *gov.Error
 }
 
-// Statements reads the statement files of a change at a commit, sorted by name.
-// Other files in the folder are no statements. Errors: commit_not_found,
+// Statements reads the regular files that have the name of a statement of a
+// change at a commit, sorted by name, and tells which of them the digests leave
+// out: those without Err. Whether they are genuine is proved elsewhere. Other files in the folder are no statements. Errors: commit_not_found,
 // too_many_statements.
 func (r *Repo) Statements(ctx context.Context, commit string, id gov.ChangeID) ([]File, error) {
 	if _, err := gov.ParseChangeID(string(id)); err != nil {
@@ -49,12 +49,14 @@ func (r *Repo) Statements(ctx context.Context, commit string, id gov.ChangeID) (
 	if len(files) > statementsLimit {
 		return nil, gov.Errorf(gov.KindInvalid, "too_many_statements", "%s has %d statement files; %d are read at most", id, len(files), statementsLimit)
 	}
-	err = r.objects(ctx, ids, StatementLimit, func(i int, _ string, data []byte, large bool) error {
+	err = r.objects(ctx, ids, EnvelopeLimit, func(i int, _ string, data []byte, large bool) error {
 		switch f := &files[i]; {
 		case large:
-			f.Err = gov.Errorf(gov.KindInvalid, "statement_too_large", "the statement %s is larger than 1 MiB", f.Path)
+			f.Err = gov.Errorf(gov.KindInvalid, "statement_too_large", "the statement %s is larger than 64 KiB", f.Path)
 		case gov.DigestOf(data) != f.Digest:
 			f.Err = gov.Errorf(gov.KindIntegrity, "statement_name_mismatch", "the content of %s does not hash to its name", f.Path)
+		case envelopeOf(data) != id:
+			f.Err = gov.Errorf(gov.KindInvalid, "statement_shape", "the content of %s is no statement about %s", f.Path, id)
 		default:
 			f.Data = data
 		}

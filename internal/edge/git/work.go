@@ -170,11 +170,13 @@ func (r *Repo) RevertCommit(ctx context.Context, branch, tip, mergedBase, merged
 	for _, d := range since {
 		moved[d.path] = true
 	}
+	known, err := r.readStatements(ctx, merged)
+	if err != nil {
+		return "", err
+	}
 	var lines bytes.Buffer
 	for _, d := range merged {
-		_, metadata := metadataID(d.path)
-		_, _, statement := statementID(d.path)
-		if (metadata || statement) && d.oldMode == absentMode {
+		if known.addsRecord(d) {
 			continue
 		}
 		if moved[d.path] {
@@ -198,7 +200,7 @@ func (r *Repo) RevertCommit(ctx context.Context, branch, tip, mergedBase, merged
 }
 
 // Patch gives the difference between two commits for people, without the
-// statement files of a change.
+// statement files of a change that its digest leaves out.
 func (r *Repo) Patch(ctx context.Context, base, head string, id gov.ChangeID) ([]byte, error) {
 	base, head, err := r.pair(ctx, base, head)
 	if err != nil {
@@ -208,10 +210,14 @@ func (r *Repo) Patch(ctx context.Context, base, head string, id gov.ChangeID) ([
 	if err != nil {
 		return nil, err
 	}
+	known, err := r.readStatements(ctx, deltas)
+	if err != nil {
+		return nil, err
+	}
 	args := []string{"diff", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", base, head, "--"}
 	n := 0
 	for _, d := range deltas {
-		if of, _, ok := statementID(d.path); !ok || of != id {
+		if of, _, ok := statementID(d.path); !ok || of != id || !known.omits(d) {
 			args = append(args, d.path)
 			n++
 		}
@@ -269,9 +275,8 @@ func (r *Repo) statementsOnly(ctx context.Context, base, head string) (map[strin
 			in.WriteString(f[0] + " " + f[1] + "\n")
 		}
 	}
-	only := map[string]bool{}
 	if len(commits) == 0 {
-		return only, nil
+		return map[string]bool{}, nil
 	}
 	out, err = r.run(ctx, call{
 		args: []string{
@@ -282,21 +287,25 @@ func (r *Repo) statementsOnly(ctx context.Context, base, head string) (map[strin
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range commits {
+	lists := make([][]delta, len(commits))
+	for i, c := range commits {
 		var ok bool
 		if out, ok = bytes.CutPrefix(out, []byte(c+"\x00")); !ok {
 			return nil, malformed("list of differences")
 		}
 		end := endOfDeltas(out)
-		deltas, err := parseDeltas(out[:end])
-		if err != nil {
+		if lists[i], err = parseDeltas(out[:end]); err != nil {
 			return nil, err
 		}
 		out = out[end:]
-		only[c] = len(deltas) > 0 && !slices.ContainsFunc(deltas, func(d delta) bool {
-			_, _, ok := statementID(d.path)
-			return !ok || d.oldMode != absentMode || d.newMode != regularMode
-		})
+	}
+	known, err := r.readStatements(ctx, lists...)
+	if err != nil {
+		return nil, err
+	}
+	only := make(map[string]bool, len(commits))
+	for i, c := range commits {
+		only[c] = len(lists[i]) > 0 && !slices.ContainsFunc(lists[i], func(d delta) bool { return !known.addsStatement(d) })
 	}
 	return only, nil
 }

@@ -86,6 +86,7 @@ var codesEdge = map[string]cause{
 	"revert_conflict":             {gov.KindConflict, "What the change did was changed again since, so it has no exact inverse.", "git revert, resolve, and govern submit as a change of its own"},
 	"revert_empty":                {gov.KindInvalid, "Taking the change back would do nothing.", "govern status CHANGE-n"},
 	"statement_name_mismatch":     {gov.KindIntegrity, "A statement file is not named after its content: it was changed or renamed.", "restore the file as govern wrote it"},
+	"statement_shape":             {gov.KindInvalid, "A file has the name of a statement and is none about this change, so it counts like any file.", "remove it from the branch"},
 	"statement_too_large":         {gov.KindInvalid, "A statement file in the repository is too large to be one.", "remove it from the branch"},
 	"target_deploy_missing":       {gov.KindInvalid, "The target has no command to start a candidate.", "add targets.NAME.deploy to governance.yaml"},
 	"target_health_missing":       {gov.KindInvalid, "The target has no health check, so nothing could be promoted on it.", "add targets.NAME.health to governance.yaml"},

@@ -24,6 +24,7 @@ type identity struct {
 	Key     string     `json:"key"`
 	Genesis gov.Digest `json:"genesis"`
 	Local   bool       `json:"local"`
+	Second  string     `json:"second_place,omitempty"`
 }
 
 // Log checks the governance log or audit log in a directory. It takes no lock; a
@@ -56,7 +57,7 @@ func Log(ctx context.Context, dir string, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	report(r, dir, rep, key)
+	report(r, rep, key)
 	if err := slots(r, []string{dir, o.SecondPlace}, string(mode)+".checkpoint"); err != nil {
 		return Result{}, err
 	}
@@ -136,21 +137,15 @@ func ownKey(dir string, r *Result) (string, error) {
 	return ledger.VerifierKey(origin, key.Public().(ed25519.PublicKey))
 }
 
-// derived names, by the failure that their absence causes, the files that a copy
-// of a log may do without.
-var derived = map[string]string{"tile_short": ".tile*", "offset_mismatch": ".offsets"}
-
-func absent(dir, pattern string) bool {
-	found, err := filepath.Glob(filepath.Join(escape(dir), pattern))
-	return err == nil && len(found) == 0
+// turned says that the log's key or epoch changed on the way.
+func turned(rep ledger.Report) string {
+	if n := epoch.FindString(rep.Origin); n != "" {
+		return "a new epoch has begun (" + strings.TrimPrefix(n, "/") + "): a person accepted that signed records were lost; the log says who and when (log.restored)"
+	}
+	return "the log's key was changed on the way, by a record that both keys signed"
 }
 
-// escape makes a path stand for itself in a pattern.
-func escape(path string) string {
-	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
-}
-
-func report(r *Result, dir string, rep ledger.Report, key string) {
+func report(r *Result, rep ledger.Report, key string) {
 	c := r.Checked
 	c["origin"], c["records"], c["bytes"], c["root"], c["checkpoint"] = rep.Origin, rep.Records, rep.Bytes, rep.Root, rep.Checkpoint
 	c["hashes"], c["turns"], c["torn"] = rep.Hashes, rep.Turns, len(rep.Torn)
@@ -169,14 +164,15 @@ func report(r *Result, dir string, rep ledger.Report, key string) {
 		c["unchecked"] = rep.Unchecked
 	}
 	for _, f := range rep.Failures {
-		if missing := derived[f.Code]; missing != "" && absent(dir, string(rep.Mode)+missing) {
-			c["derived_missing"] = true
-			continue
-		}
 		r.fail(f.Code, f.Index, f.Message)
 	}
-	if c["derived_missing"] == true {
-		r.note("files that are derived from the log are not here; they prove nothing and are made again when it is opened")
+	if len(rep.Derived) > 0 {
+		c["derived_missing"] = true
+		r.note("files that are derived from the log are not here or end too early (" + strings.Join(rep.Derived, ", ") +
+			"); they prove nothing and are made again when the log is opened for writing")
+	}
+	if rep.Turns > 0 {
+		r.note(turned(rep))
 	}
 	switch {
 	case key == "":

@@ -51,6 +51,7 @@ type Report struct {
 	From       uint64     `json:"from"` // first record that was read; 0 in a whole check
 	Torn       []Torn     `json:"torn,omitempty"`
 	Unchecked  []string   `json:"unchecked,omitempty"` // what nothing was given to check against
+	Derived    []string   `json:"derived,omitempty"`   // derived files that are missing or end too early: they prove nothing and are made again
 	Failures   []Failure  `json:"failures,omitempty"`
 }
 
@@ -71,7 +72,7 @@ const maxFailures = 100
 // Check tests every promise of the log in dir: each line is valid, ids are
 // unique and stream versions rise, the root is the signed one, so are those of
 // the second place and of the cosigned checkpoint, tiles, offsets and state are
-// what the lines lead to, segments begin where their names say, torn bytes are
+// what the lines lead to as far as they go, segments begin where their names say, torn bytes are
 // what was recorded. It takes no lock; a log that grows meanwhile is checked up
 // to where it was. The error is only about not being able to look: what is
 // wrong with the log stands in the report.
@@ -190,6 +191,7 @@ func (k *checker) open() (err error) {
 		}
 	}
 	k.cmp = newTileCompare(fsys, k.dir, k.mode, limit, k.failf)
+	k.cmp.short = func(path string) { k.rep.Derived = append(k.rep.Derived, filepath.Base(path)) }
 	return nil
 }
 

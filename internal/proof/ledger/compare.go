@@ -9,7 +9,7 @@ import (
 )
 
 // tileCompare holds the hashes and offsets that the lines lead to against the
-// derived files, reading along. It says no more than one failure a file.
+// derived files, reading along. It says no more than one thing a file.
 type tileCompare struct {
 	limit  uint64 // records whose hashes must be there
 	hashes uint64 // compared
@@ -17,6 +17,7 @@ type tileCompare struct {
 	level  [tileLevels]*along
 	marks  *along
 	fail   func(code string, index uint64, format string, args ...any)
+	short  func(path string) // a file ends before it should
 	done   map[*along]bool
 }
 
@@ -47,9 +48,14 @@ func (t *tileCompare) mark(index uint64, off int64) {
 		return
 	}
 	b := t.marks.at(int64(index/offsetEvery)*8, 8)
-	if b == nil || int64(binary.BigEndian.Uint64(b)) != off {
+	if b == nil {
 		t.done[t.marks] = true
-		t.fail("offset_mismatch", index, "the offset of record %d is missing or wrong; opening the log for writing without the file makes it again", index)
+		t.short(t.marks.path)
+		return
+	}
+	if int64(binary.BigEndian.Uint64(b)) != off {
+		t.done[t.marks] = true
+		t.fail("offset_mismatch", index, "the offset of record %d is wrong; opening the log for writing without the file makes it again", index)
 	}
 }
 
@@ -67,7 +73,7 @@ func (t *tileCompare) push(level int, h Hash) {
 	b := a.at(int64(n)*hashSize, hashSize)
 	if b == nil {
 		t.done[a] = true
-		t.fail("tile_short", t.size-1, "the tree hashes of level %d end at %d", level, n)
+		t.short(a.path)
 		return
 	}
 	t.hashes++
@@ -85,6 +91,7 @@ func (t *tileCompare) close() {
 
 // along reads a file in growing order through a buffer.
 type along struct {
+	path string
 	f    File
 	buf  []byte
 	from int64
@@ -94,9 +101,9 @@ type along struct {
 func newAlong(fsys FS, path string) *along {
 	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {
-		return &along{} // every read is short
+		return &along{path: path} // every read is short
 	}
-	return &along{f: f}
+	return &along{path: path, f: f}
 }
 
 // at is n bytes at off, nil behind the end.

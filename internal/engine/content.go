@@ -38,9 +38,12 @@ type content struct {
 	metadataErr error
 	emails      []string
 	agents      []string
+	nextLaw     error // why the policy or people that it leaves cannot be used
 	statements  []statementFile
 	contracts   []string // declared contract files that differ
 	landing     bool     // it is about to land: a closed change may not
+	landed      bool     // it stands on its branch: a fact, proposed or not
+	unproposed  string   // the author in whose name nobody has signed a proposal of this content
 }
 
 type statementFile struct {
@@ -72,7 +75,7 @@ func readLaw(ctx context.Context, repo Repo, commit string) (law, error) {
 		if gov.KindOf(err) != gov.KindNotFound {
 			return l, err
 		}
-		return l, gov.Errorf(gov.KindRefused, "registry_missing", "there is no registry %s at %s, so nobody can approve", l.policy.People, short(commit)).WithHint("govern people add")
+		return l, gov.Errorf(gov.KindRefused, "registry_missing", "there is no registry %s at %s, so nobody can approve", l.policy.People, short(commit)).WithHint("govern people add HANDLE --key-file FILE.pub")
 	}
 	if l.registry, err = sign.ParseRegistry(b); err != nil {
 		return l, err
@@ -129,6 +132,9 @@ func (e *Engine) readContent(ctx context.Context, repo Repo, id gov.ChangeID, br
 // fill reads what does not depend on how the range was found.
 func (c *content) fill(ctx context.Context, repo Repo) error {
 	if err := c.readMetadata(ctx, repo, c.head); err != nil {
+		return err
+	}
+	if err := c.readNextLaw(ctx, repo); err != nil {
 		return err
 	}
 	var err error

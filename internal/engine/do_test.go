@@ -99,10 +99,10 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 	st := h.status("CHANGE-1")
-	if len(st.Statements) != 6 {
-		t.Errorf("%d statements", len(st.Statements))
+	if len(st.Statements) != 7 {
+		t.Fatalf("%d statements", len(st.Statements))
 	}
-	for _, s := range st.Statements {
+	for _, s := range st.Statements[1:] { // after the proposal
 		rec, err := h.e.Record(s.Index)
 		if err != nil {
 			t.Fatal(err)
@@ -119,6 +119,7 @@ func TestRetryGetsTheFirstAnswer(t *testing.T) {
 	h.as("ana")
 	h.git("checkout", "-q", "-B", "change-1", "main")
 	h.commit("x", map[string]string{"a.txt": "two\n", "changes/CHANGE-1/change_metadata.json": metadata("CHANGE-1", "ana", "low")})
+	h.proposal("ana", "CHANGE-1")
 	req := engine.SyncRequest{CommandID: "first", Actor: gov.Principal{Handle: "ana"}, ID: "CHANGE-1", Head: "change-1"}
 	first, err := h.e.Sync(h.ctx, req)
 	if err != nil || !first.Receipt.Recorded || first.Receipt.Duplicate {
@@ -305,7 +306,7 @@ func TestManyStatementsOnABranch(t *testing.T) {
 	h.git("checkout", "-q", "change-1")
 	h.commit("reports", files)
 	a := h.sync("CHANGE-1")
-	if n := len(h.status("CHANGE-1").Statements); n != 5 || !requirement(a.Verdict, "validate/tests").State.Done() {
+	if n := len(h.status("CHANGE-1").Statements); n != 6 || !requirement(a.Verdict, "validate/tests").State.Done() {
 		t.Errorf("%d statements taken in: %s", n, words(a.Verdict))
 	}
 	h.checkNow()

@@ -216,8 +216,8 @@ func repositoryMissing() error {
 // recordGate writes the permission or the refusal. A change of a push that is
 // refused for something else gets no permission: it would not land like this.
 func (e *Engine) recordGate(ctx context.Context, t *tx, req GateRequest, p prepared, j *judgement, whole GateAnswer) error {
-	if j.verdict.Answer == gov.Allowed && !whole.Passes() || p.c.metadataErr != nil {
-		return nil // metadata that cannot be read is no revision of the change: the verdict says no
+	if j.verdict.Answer == gov.Allowed && !whole.Passes() || p.c.metadataErr != nil || p.c.unproposed != "" {
+		return nil // content that nobody proposed is no revision of the change: the verdict says no
 	}
 	st, err := t.change(ctx, p.c.id)
 	if err != nil || st.Status == change.Absent {
@@ -443,6 +443,7 @@ func (e *Engine) confirm(ctx context.Context, t *tx, req MergedRequest, p prepar
 	}
 	if st.Status == change.Absent {
 		// Merged past the gate without ever being proposed: it is taken in first.
+		p.c.landed = true
 		if _, st, err = e.sync(ctx, t, p.c, nil); err != nil || st.Status == change.Absent {
 			return err
 		}

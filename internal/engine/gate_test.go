@@ -381,6 +381,7 @@ func TestTouchedFileThatMovedVoidsApprovals(t *testing.T) {
 	}
 	h.git("checkout", "-q", "change-1")
 	h.git("rebase", "-q", "main")
+	h.proposal("ana", "CHANGE-1")
 	a := h.sync("CHANGE-1")
 	if a.Verdict.Stage != "review" || !notCounted(a.Verdict, "bo", "other_revision") {
 		t.Fatal(words(a.Verdict))

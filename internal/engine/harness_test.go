@@ -202,7 +202,31 @@ func (h *house) propose(id, risk string, files map[string]string) engine.ChangeA
 	all := map[string]string{"changes/" + id + "/change_metadata.json": metadata(id, "ana", risk)}
 	maps.Copy(all, files)
 	h.commit("change "+id, all)
+	h.proposal("ana", id)
 	return h.sync(id)
+}
+
+// proposal adds to the newest commit a signed proposal of what it holds, in place
+// of the last one that the log has.
+func (h *house) proposal(who, id string) gov.Revision {
+	h.t.Helper()
+	rev, _, err := h.repo.Revision(h.ctx, h.git("rev-parse", "main"), h.git("rev-parse", "HEAD"), gov.ChangeID(id))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	st := gov.Statement{Decision: gov.DecidePropose, Stage: "propose", Change: gov.ChangeID(id), Revision: rev, Risk: gov.RiskLow}
+	if known, err := h.e.Change(h.ctx, gov.ChangeID(id)); err == nil {
+		for _, s := range known.Statements {
+			if s.Decision == gov.DecidePropose {
+				st.Subject = s.Digest
+			}
+		}
+	}
+	path, env := h.seal(who, st)
+	h.commit("proposed by "+who, map[string]string{path: string(env)})
+	h.git("reset", "-q", "--soft", "HEAD~1")
+	h.git("commit", "-q", "--amend", "--no-edit") // the change is one commit
+	return rev
 }
 
 func (h *house) sync(id string) engine.ChangeAnswer {

@@ -63,6 +63,10 @@ func (e *Engine) judge(ctx context.Context, t *tx, c *content, st change.State, 
 			j.changeFacts.Problems = append(j.changeFacts.Problems, p)
 		}
 	}
+	if c.nextLaw != nil {
+		ge := asError(c.nextLaw)
+		j.changeFacts.Problems = append(j.changeFacts.Problems, change.Problem{Code: ge.Code, Text: "it leaves a law that cannot be used: " + ge.Message, Hint: ge.Hint})
+	}
 	j.verdict = change.Judge(j.changeFacts)
 	return j, nil
 }
@@ -255,7 +259,7 @@ func (c *content) evidenceWants(plan policy.Answer) []evidence.Want {
 func (c *content) changeFacts(now time.Time, j *judgement, rollouts map[string]rolloutFacts, unread []gov.NotCounted, revert *change.RevertFact, overdue []string) change.Facts {
 	f := change.Facts{
 		Now: now, Change: c.id, Revision: c.revision, Risk: j.plan.Risk, Policy: j.plan.Policy, Mode: string(c.law.policy.Mode),
-		Revert: revert, OverdueReviews: overdue,
+		Unproposed: c.unproposed, Revert: revert, OverdueReviews: overdue,
 		NotCounted: slices.Concat(j.approvals.NotCounted, j.checks.NotCounted, unread, c.claims()),
 		Notes:      slices.Concat(j.plan.Notes, j.approvals.Notes),
 	}

@@ -106,6 +106,10 @@ const maxTaken = 48 << 10
 func (e *Engine) takeIn(ctx context.Context, actor gov.Principal, c *content) error {
 	var part []statementFile
 	size := 0
+	// Proposals first: what is said about content waits for its proposal.
+	slices.SortStableFunc(c.statements, func(a, b statementFile) int {
+		return boolInt(proposes(b.bytes)) - boolInt(proposes(a.bytes))
+	})
 	for _, f := range c.statements {
 		if _, known, err := e.view.HasStatement(ctx, f.digest); err != nil {
 			return err
@@ -162,6 +166,7 @@ func (e *Engine) sync(ctx context.Context, t *tx, c *content, revert *change.Rev
 	if err != nil {
 		return nil, st, err
 	}
+	c.unproposed = ""
 	if c.metadataErr == nil && revert == nil {
 		if err := t.revise(ctx, c, st, verified); err != nil {
 			return nil, st, err
@@ -171,7 +176,11 @@ func (e *Engine) sync(ctx context.Context, t *tx, c *content, revert *change.Rev
 		return nil, st, err
 	}
 	if st.Status != change.Absent {
-		if err := e.recordStatements(ctx, t, c, verified); err != nil {
+		taken := verified
+		if revert == nil && st.Status == change.Open && !c.known(st) {
+			taken = aboutOthers(verified, c.revision.Change)
+		}
+		if err := e.recordStatements(ctx, t, c, taken); err != nil {
 			return nil, st, err
 		}
 		if st, err = t.change(ctx, c.id); err != nil {
@@ -190,6 +199,9 @@ func (e *Engine) sync(ctx context.Context, t *tx, c *content, revert *change.Rev
 			return nil, st, err
 		}
 	}
+	if revert != nil || !c.known(st) {
+		return j, st, nil // what the log has not taken in disturbs nothing
+	}
 	return j, st, e.disturbRollouts(ctx, t, c, j)
 }
 
@@ -198,12 +210,28 @@ func (t *tx) change(ctx context.Context, id gov.ChangeID) (change.State, error) 
 	return loadAs[change.State](ctx, t, gov.StreamChange(id))
 }
 
-// revise proposes an absent change, and brings an open one to this revision.
+// revise proposes an absent change, and brings an open one to this revision. New
+// content comes with a proposal signed in its author's name; without one nothing
+// happens here, and content.unproposed says so to the verdict.
 func (t *tx) revise(ctx context.Context, c *content, st change.State, verified []statement) error {
+	if st.Status != change.Absent && st.Status != change.Open {
+		return nil
+	}
+	if author := c.handle(c.metadata.Author); st.Status == change.Open && author != st.Author {
+		return gov.Errorf(gov.KindConflict, "change_exists", "%s is a change by %s already, so this one by %s needs another number", c.id, st.Author, author).
+			WithHint("govern submit --renumber -m WHY")
+	}
 	proposer := st.Proposer
-	for _, s := range verified {
-		if s.rec.Decision == gov.DecidePropose && s.rec.Revision.Change == c.revision.Change {
-			proposer = s.rec.Signer
+	if !c.known(st) {
+		var err error
+		if proposer, err = c.proposer(st, verified); err != nil {
+			return err
+		}
+		if proposer == "" {
+			c.unproposed = c.handle(c.metadata.Author)
+			if !c.landed {
+				return nil
+			}
 		}
 	}
 	m := c.metadata
@@ -224,16 +252,10 @@ func (t *tx) revise(ctx context.Context, c *content, st change.State, verified [
 			Metadata: c.metadataSum, Revision: c.revision, Branch: c.branch,
 		}}
 	case change.Open:
-		if author := c.handle(m.Author); author != st.Author {
-			return gov.Errorf(gov.KindConflict, "change_exists", "%s is a change by %s already, so this one by %s needs another number", c.id, st.Author, author).
-				WithHint("govern submit --renumber -m WHY")
-		}
 		cmd = change.Revise{Revised: change.Revised{
 			Revision: c.revision, Authors: authors, Owner: c.handle(m.Owner), Agent: agent, Sponsor: sponsor,
 			Type: m.Type, Targets: m.Targets, Declared: m.RiskLevel, Metadata: c.metadataSum, By: proposer,
 		}}
-	default:
-		return nil
 	}
 	evs, err := change.Decide(st, cmd, change.Known{}, t.now)
 	if err != nil {
@@ -404,5 +426,14 @@ func (e *Engine) contentOf(ctx context.Context, repo Repo, st change.State, bran
 	if st.Merged != nil {
 		return e.landed(ctx, repo, st.ID, branch, target, st.Merged.Revision.Base, st.Merged.Commit)
 	}
-	return e.readContent(ctx, repo, st.ID, branch, target, st.Revision.Commit)
+	c, err := e.readContent(ctx, repo, st.ID, branch, target, st.Revision.Commit)
+	if err != nil || c.known(st) {
+		return c, err
+	}
+	// The commit stands in a push of several changes: the range tells which part.
+	c, err = e.landedBy(ctx, repo, c.law, st.ID, branch, st.Revision.Base, st.Revision.Commit)
+	if err == nil {
+		c.target = target
+	}
+	return c, err
 }

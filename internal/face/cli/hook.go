@@ -207,6 +207,11 @@ func (r *receiving) feature(ctx context.Context, u update) (bool, error) {
 			continue
 		}
 		if c.Verdict != nil {
+			for q := range c.Verdict.Leaves {
+				if q.ID == change.RequirementProposal {
+					r.note("%s is not taken in like this: %s; next: %s", id, q.Why, q.Command)
+				}
+			}
 			fmt.Fprintln(r.a.Stderr, "govern: "+change.Screen(*c.Verdict, r.me)[0])
 		}
 	}

@@ -7,9 +7,11 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/governhq/govern/client"
 	"github.com/governhq/govern/internal/gov"
 	"github.com/governhq/govern/internal/rule/change"
 )
@@ -79,7 +81,12 @@ type submission struct {
 	branch string
 	id     gov.ChangeID
 	old    *change.Metadata // what the branch holds already
+	first  bool             // nobody has proposed this branch under this number before
 }
+
+// maxRenumbered bounds how often a first submission takes the next number
+// because others were faster.
+const maxRenumbered = 5
 
 func (s *submission) run(ctx context.Context) error {
 	signer, me, err := s.signing(ctx)
@@ -92,24 +99,12 @@ func (s *submission) run(ctx context.Context) error {
 	if err := s.joinRemote(ctx); err != nil {
 		return err
 	}
-	paths, err := s.identify(ctx)
-	if err != nil {
-		return err
+	c, err := s.attempt(ctx, signer, me)
+	for n := 0; n < maxRenumbered && s.first && gov.CodeOf(err) == "change_exists"; n++ {
+		s.a.talk("note: %s was taken by another change meanwhile; this one takes the next number", s.id)
+		s.f.renumber = true
+		c, err = s.attempt(ctx, signer, me)
 	}
-	if err := s.write(ctx, paths); err != nil {
-		return err
-	}
-	if err := s.propose(ctx, signer, me); err != nil {
-		return err
-	}
-	if err := s.push(ctx, s.branch, s.f.noPush, s.f.force); err != nil {
-		return err
-	}
-	head, err := s.w.Resolve(ctx, "refs/heads/"+s.branch)
-	if err != nil {
-		return err
-	}
-	c, err := s.sync(ctx, s.id, head)
 	if err != nil {
 		return err
 	}
@@ -117,6 +112,28 @@ func (s *submission) run(ctx context.Context) error {
 		return err
 	}
 	return exitOfAnswer(c.Verdict.Answer)
+}
+
+// attempt proposes the branch under one number and asks what is missing.
+func (s *submission) attempt(ctx context.Context, signer Signer, me gov.Person) (client.Change, error) {
+	paths, err := s.identify(ctx)
+	if err != nil {
+		return client.Change{}, err
+	}
+	if err := s.write(ctx, paths); err != nil {
+		return client.Change{}, err
+	}
+	if err := s.propose(ctx, signer, me); err != nil {
+		return client.Change{}, err
+	}
+	if err := s.push(ctx, s.branch, s.f.noPush, s.f.force); err != nil {
+		return client.Change{}, err
+	}
+	head, err := s.w.Resolve(ctx, "refs/heads/"+s.branch)
+	if err != nil {
+		return client.Change{}, err
+	}
+	return s.sync(ctx, s.id, head)
 }
 
 // onBranch refuses everything but a branch of its own.
@@ -328,7 +345,11 @@ func (s *submission) propose(ctx context.Context, signer Signer, me gov.Person) 
 	if err != nil {
 		return err
 	}
-	done, err := s.proposed(ctx, head, rev, me)
+	done, previous, err := s.proposed(ctx, head, rev, me)
+	if s.first = previous == ""; s.remote && !s.first {
+		_, there := s.w.Resolve(ctx, "refs/remotes/"+remoteName+"/"+s.branch)
+		s.first = gov.KindOf(there) == gov.KindNotFound // proposed here and never pushed
+	}
 	if err != nil || done {
 		return err
 	}
@@ -342,7 +363,7 @@ func (s *submission) propose(ctx context.Context, signer Signer, me gov.Person) 
 	}
 	env, err := signer.Seal(ctx, gov.Statement{
 		Decision: gov.DecidePropose, Stage: "propose", Change: s.id, Revision: rev, Risk: parsed.RiskLevel, Policy: s.law.Digest,
-		Rationale: s.f.why, Issued: now(), Checkpoint: s.checkpoint(ctx),
+		Subject: previous, Rationale: s.f.why, Issued: now(), Checkpoint: s.checkpoint(ctx),
 	})
 	if err != nil {
 		return err
@@ -352,28 +373,62 @@ func (s *submission) propose(ctx context.Context, signer Signer, me gov.Person) 
 }
 
 // proposed tells whether a statement file on the branch proposes this revision
-// in this person's name already. It goes by what the file says: an invalid one
-// is found out when the change is taken in.
-func (s *submission) proposed(ctx context.Context, head string, rev gov.Revision, me gov.Person) (bool, error) {
+// in this person's name already, and which is the newest proposal there: a new
+// one replaces it. It goes by what the files say: an invalid one is found out
+// when the change is taken in.
+func (s *submission) proposed(ctx context.Context, head string, rev gov.Revision, me gov.Person) (done bool, newest gov.Digest, err error) {
 	names, err := s.w.ListFiles(ctx, head, s.folder(s.id)+"/statements")
 	if err != nil {
-		return false, err
+		return false, "", err
 	}
+	var issued time.Time
 	for _, n := range names {
 		b, err := s.w.ReadFile(ctx, head, n)
 		if err != nil {
-			return false, err
+			return false, "", err
 		}
 		e, err := readEnvelope(b)
-		if err != nil {
+		if err != nil || e.statement.Decision != gov.DecidePropose || e.statement.Change != s.id || !slices.ContainsFunc(s.law.Registry.People, e.signedBy) {
 			continue
 		}
-		mine := slices.ContainsFunc(me.Keys, func(k gov.Key) bool { return slices.Contains(e.keys, k.Fingerprint) })
-		if mine && e.statement.Decision == gov.DecidePropose && e.statement.Revision.Change == rev.Change {
-			return true, nil
+		done = done || e.signedBy(me) && e.statement.Revision.Change == rev.Change
+		if newest == "" || e.statement.Issued.After(issued) {
+			newest, issued = gov.DigestOf(b), e.statement.Issued
 		}
 	}
-	return false, nil
+	if newest != "" || s.old == nil || s.f.renumber || s.remote {
+		return done, newest, nil
+	}
+	// A branch that was squashed by hand: without a remote there is one clone, and
+	// the number that stood on its branch is its own in the log.
+	newest, err = s.inLog(ctx)
+	return done, newest, err
+}
+
+// inLog is the newest proposal of this change that the log has.
+func (s *submission) inLog(ctx context.Context) (gov.Digest, error) {
+	c, err := s.s.Client().Change(ctx, s.id, "")
+	if gov.KindOf(err) == gov.KindNotFound {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var st change.State
+	if err := json.Unmarshal(c.State, &st); err != nil {
+		return "", err
+	}
+	for _, r := range slices.Backward(st.Statements) {
+		if r.Decision == gov.DecidePropose {
+			return r.Digest, nil
+		}
+	}
+	return "", nil
+}
+
+// signedBy goes by the key that the file names.
+func (e envelope) signedBy(p gov.Person) bool {
+	return slices.ContainsFunc(p.Keys, func(k gov.Key) bool { return slices.Contains(e.keys, k.Fingerprint) })
 }
 
 // envelope is what a statement file says, unverified.
@@ -419,6 +474,9 @@ func (h *here) push(ctx context.Context, branch string, skip, force bool) error 
 
 func (h *here) pushSpec(ctx context.Context, spec string) error {
 	lines, err := h.w.Push(ctx, remoteName, spec)
+	if gov.CodeOf(err) == "push_rejected" && slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, "[change_exists]") }) {
+		err = gov.Errorf(gov.KindConflict, "change_exists", "%s has another change of this number", remoteName).WithHint("govern submit --renumber -m WHY")
+	}
 	for _, l := range lines {
 		if strings.TrimSpace(l) != "" {
 			h.a.talk("%s: %s", remoteName, printable(l))

@@ -93,11 +93,25 @@ func metadata(f Facts) gov.Requirement {
 			Text: MetadataFile + " is valid", Why: e, Command: "govern change edit " + string(f.Change),
 		})
 	}
+	if f.Unproposed != "" {
+		r.Children = append(r.Children, gov.Requirement{
+			ID: RequirementProposal, Kind: "proposal", State: gov.Missing, Who: []string{f.Unproposed},
+			Text: "its author has signed a proposal of this content",
+			Why:  "nobody has signed a proposal of this content as " + f.Unproposed, Command: "govern submit -m WHY",
+		})
+	}
 	if len(r.Children) > 0 {
 		r.State = gov.Failed
+		if len(f.MetadataErrors) == 0 {
+			r.State = gov.Missing
+		}
 	}
 	return r
 }
+
+// RequirementProposal is open for content that nobody has proposed in its
+// author's name. No break-glass lifts it.
+const RequirementProposal = StageMetadata + "/proposal"
 
 // problems lists what refuses before any stage is looked at.
 func problems(f Facts) []gov.Requirement {

@@ -38,6 +38,7 @@ type Facts struct {
 	Revert   *RevertFact  `json:"revert,omitempty"`
 
 	MetadataErrors []string         `json:"metadata_errors,omitempty"` // one sentence each
+	Unproposed     string           `json:"unproposed,omitempty"`      // the author in whose name nobody has signed a proposal of this content
 	Problems       []Problem        `json:"problems,omitempty"`        // of the policy's plan: each refuses
 	Locks          []Lock           `json:"locks,omitempty"`
 	Overrides      []Override       `json:"overrides,omitempty"` // in force, as approval found

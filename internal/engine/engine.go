@@ -17,6 +17,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/governhq/govern/internal/gov"
 	"github.com/governhq/govern/internal/gov/strict"
 	"github.com/governhq/govern/internal/proof/ledger"
@@ -47,6 +49,48 @@ type Identity struct {
 	Key     string     `json:"key"`     // verifier key, c2sp.org/signed-note
 	Genesis gov.Digest `json:"genesis"` // fingerprint of record 0
 	Local   bool       `json:"local"`   // a clone's own view: its genesis was signed by nobody
+	// Second is the directory, as an absolute path, where the newest checkpoint is
+	// kept too, as chosen when the log was made. "" in logs older than the field.
+	Second string `json:"second_place,omitempty"`
+}
+
+// Place is the second place of the log's checkpoint: the log's own, whoever asks.
+// closed is not nil when this user may not use it; dir is then a place of the
+// user's own, which knows only what this user recorded.
+func (id Identity) Place() (dir string, closed, err error) {
+	own, err := SecondPlace(id.Origin)
+	if id.Second == "" || id.Second == own {
+		return own, nil, err
+	}
+	if closed = usable(id.Second); closed == nil {
+		return id.Second, nil, nil
+	}
+	return own, closed, err
+}
+
+// usable tells why a second place cannot be read and written. One that is not
+// there can be made again where its parents allow it.
+func usable(dir string) error {
+	for d := dir; ; d = filepath.Dir(d) {
+		err := unix.Access(d, unix.R_OK|unix.W_OK|unix.X_OK)
+		if errors.Is(err, unix.ENOENT) && d != filepath.Dir(d) {
+			continue
+		}
+		if err != nil {
+			return gov.Errorf(gov.KindDenied, "second_place_closed", "the second place of the log's checkpoint, %s, cannot be used by this user: %w", dir, err).
+				WithHint("give this user access to it, or set second_place in identity.json")
+		}
+		break
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "governance.checkpoint"), os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return gov.Errorf(gov.KindDenied, "second_place_closed", "the second place of the log's checkpoint, %s, cannot be used by this user: %w", dir, err).
+			WithHint("give this user access to it, or set second_place in identity.json")
+	}
+	return f.Close()
 }
 
 // Engine is one open data directory. It is safe for concurrent use.

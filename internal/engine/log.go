@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/google/uuid"
@@ -125,6 +126,11 @@ func Init(ctx context.Context, repo Repo, req InitRequest) (Identity, error) {
 		return Identity{}, err
 	}
 	id := Identity{Origin: req.Origin, Local: req.Found == nil}
+	if req.SecondPlace != "" {
+		if id.Second, err = filepath.Abs(req.SecondPlace); err != nil {
+			return Identity{}, storeError(err)
+		}
+	}
 	if id.Key, err = ledger.VerifierKey(req.Origin, key.Public().(ed25519.PublicKey)); err != nil {
 		return Identity{}, err
 	}

@@ -156,7 +156,7 @@ type LogReport struct{ ledger.Report }
 func (r LogReport) Counts() map[string]any {
 	return map[string]any{
 		"records": r.Records, "bytes": r.Bytes, "checkpoint": r.Checkpoint, "root": r.Root, "streams": r.Streams,
-		"hashes": r.Hashes, "torn": len(r.Torn), "unchecked": r.Unchecked,
+		"hashes": r.Hashes, "torn": len(r.Torn), "unchecked": r.Unchecked, "turns": r.Turns, "derived_missing": len(r.Derived) > 0,
 	}
 }
 
@@ -172,6 +172,18 @@ func CheckDir(ctx context.Context, dir string, id Identity, secondPlace string) 
 		return LogReport{}, err
 	}
 	rep, err := ledger.Check(ctx, dir, ledger.CheckOptions{
+		Mode: ledger.Governance, Verifier: v, Genesis: id.Genesis, SecondPlace: secondPlace, Adds: ledger.EventAdds,
+	})
+	return LogReport{rep}, err
+}
+
+// CheckTail is CheckDir from the last saved state on.
+func CheckTail(ctx context.Context, dir string, id Identity, secondPlace string) (LogReport, error) {
+	v, err := ledger.ParseVerifier(id.Key)
+	if err != nil {
+		return LogReport{}, err
+	}
+	rep, err := ledger.CheckTail(ctx, dir, ledger.CheckOptions{
 		Mode: ledger.Governance, Verifier: v, Genesis: id.Genesis, SecondPlace: secondPlace, Adds: ledger.EventAdds,
 	})
 	return LogReport{rep}, err

@@ -51,7 +51,7 @@ func Deps(version string) cli.Deps {
 			}
 			return session{s}, nil
 		},
-		InitLog: initLog, Signer: signer, People: people, AddPerson: addPerson, RemoveKey: removeKey, NewKey: newKey,
+		InitLog: initLog, RestoreLog: restoreLog, Signer: signer, People: people, AddPerson: addPerson, RemoveKey: removeKey, NewKey: newKey,
 		AddToken: func(dir, handle string, kind gov.PrincipalKind) (string, string, error) {
 			t, secret, err := (Tokens{dir}).Add(gov.Principal{Handle: handle, Kind: kind}, time.Now().UTC(), time.Time{})
 			return t.ID, secret, err
@@ -122,6 +122,28 @@ func initLog(ctx context.Context, w cli.Workbench, origin, branch, commit string
 	}
 	return engine.Init(ctx, repo, engine.InitRequest{
 		Dir: dir, SecondPlace: second, Origin: origin, Branch: branch, Commit: commit, Actor: LocalPrincipal("local"), Found: found,
+	})
+}
+
+func restoreLog(ctx context.Context, w cli.Workbench, o cli.RestoreOptions) (engine.Restored, error) {
+	dir := w.DataDir()
+	if path, ok := running(dir); ok {
+		return engine.Restored{}, gov.Errorf(gov.KindConflict, "log_locked", "govern serve holds this log (%s); nothing is restored under it", path).
+			WithHint("stop govern serve first")
+	}
+	id, err := engine.ReadIdentity(dir)
+	if err != nil {
+		return engine.Restored{}, err
+	}
+	second, closed, err := id.Place()
+	if err == nil {
+		err = closed // what is lost is known by the log's own place alone
+	}
+	if err != nil {
+		return engine.Restored{}, err
+	}
+	return engine.Restore(ctx, engine.Config{Dir: dir, SecondPlace: second, Purpose: "govern restore"}, engine.RestoreRequest{
+		Actor: LocalPrincipal("local"), People: o.People, Sign: o.Sign, Rationale: o.Reason,
 	})
 }
 

@@ -122,12 +122,17 @@ func running(dir string) (string, bool) {
 // nobody, and its answers say so.
 func OpenEngine(ctx context.Context, o SessionOptions) (*engine.Engine, error) {
 	cfg := engine.Config{Dir: o.Repo.DataDir(), Repo: o.Repo, Purpose: o.Purpose, Logger: o.Logger, Clock: o.Clock}
-	origin, err := originOf(cfg.Dir)
+	id, err := identityOf(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
-	if cfg.SecondPlace, err = engine.SecondPlace(origin); err != nil {
+	origin := id.Origin
+	var closed error
+	if cfg.SecondPlace, closed, err = id.Place(); err != nil {
 		return nil, err
+	}
+	if closed != nil && o.Logger != nil {
+		o.Logger.WarnContext(ctx, "the log's second place is closed to this user; keeping the checkpoint elsewhere", "err", closed, "instead", cfg.SecondPlace)
 	}
 	e, err := engine.Open(ctx, cfg)
 	if gov.CodeOf(err) != "not_initialised" || o.Repo.Bare {
@@ -145,16 +150,15 @@ func OpenEngine(ctx context.Context, o SessionOptions) (*engine.Engine, error) {
 	return engine.Open(ctx, cfg)
 }
 
-// originOf is the origin a data directory has, or will get as a local view.
-func originOf(dir string) (string, error) {
+// identityOf is the identity a data directory has, or the origin of the local
+// view that it will get.
+func identityOf(dir string) (engine.Identity, error) {
 	id, err := engine.ReadIdentity(dir)
-	if err == nil {
-		return id.Origin, nil
-	}
 	if gov.CodeOf(err) != "not_initialised" {
-		return "", err
+		return id, err
 	}
-	return LocalOrigin(dir)
+	id.Origin, err = LocalOrigin(dir)
+	return id, err
 }
 
 // LocalOrigin names a log after where it lies.

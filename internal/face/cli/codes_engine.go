@@ -57,6 +57,8 @@ var codesEngine = map[string]cause{
 	"rollout_not_needed":       {gov.KindConflict, "The workflow at this risk has no rollout left for the change.", "govern status CHANGE-n"},
 	"rollout_running":          {gov.KindConflict, "Another rollout goes on on the target.", "govern rollout status TARGET"},
 	"rule_unknown":             {"", "A record names a rule that this program does not have.", "install the version of govern that wrote it"},
+	"restore_unsigned":         {gov.KindDenied, "The loss of signed records is accepted by a human's signed statement about this loss, with a reason.", "govern restore --accept-loss -m REASON"},
+	"second_place_closed":      {gov.KindDenied, "The directory where the newest checkpoint is kept a second time cannot be used by this user, so a restored older copy of the log would go unnoticed.", "give this user access to the directory the message names"},
 	"signal_source_missing":    {gov.KindUnavailable, "The policy takes a signal from a source that this version cannot read, and nothing is promoted blind.", "use proxy, push or none in governance.yaml"},
 	"signature_invalid":        {gov.KindIntegrity, "The signature does not fit what it stands on: it was changed, or signed by another key.", "govern verify PATH"},
 	"signatures_unchecked":     {"", "No key was given, so the signed checkpoint was not checked.", "add --vkey KEY"},

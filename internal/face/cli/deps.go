@@ -95,6 +95,8 @@ type Deps struct {
 	Quarantine func() map[string]string
 	// InitLog makes the log beside a repository; found nil makes a local view.
 	InitLog func(ctx context.Context, w Workbench, origin, branch, commit string, found func(gov.Statement) ([]byte, error)) (engine.Identity, error)
+	// RestoreLog opens a log that is refused as rolled back or damaged.
+	RestoreLog func(ctx context.Context, w Workbench, o RestoreOptions) (engine.Restored, error)
 	// Signer finds a key by name as git's user.signingkey names it.
 	Signer func(ctx context.Context, name string) (Signer, error)
 	// People reads the people file; AddPerson and RemoveKey give the file anew.
@@ -151,6 +153,14 @@ type ServeOptions struct {
 	Listen    string // loopback host:port for tokens, "" only the socket
 	Supervise bool   // carry rollouts out
 	Ready     func(addr, socket string)
+}
+
+// RestoreOptions say who accepts the loss of records, and why. Sign is called
+// once what is lost is known, and only when something is.
+type RestoreOptions struct {
+	People gov.Registry
+	Reason string
+	Sign   func(gov.Statement) ([]byte, error)
 }
 
 // VerifyOptions pin what a check is made against.

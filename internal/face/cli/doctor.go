@@ -124,7 +124,7 @@ func (d *doctor) repository(ctx context.Context) {
 		return
 	}
 	d.directory(dir)
-	d.identity(dir)
+	d.identity(ctx, dir)
 	d.lock(dir)
 }
 
@@ -169,11 +169,11 @@ func (d *doctor) key(ctx context.Context) {
 	case !ok && d.w.IsBare():
 		d.ok("key", "%s is nobody's in the registry; a server needs none", s.Fingerprint())
 	case !ok:
-		d.problem("key", "govern people add HANDLE --public-key FILE   (a change, to be approved)", "%s is nobody's in the registry", s.Fingerprint())
+		d.problem("key", "govern people add HANDLE --key-file FILE.pub   (a change, to be approved)", "%s is nobody's in the registry", s.Fingerprint())
 	default:
 		valid := slices.ContainsFunc(p.Keys, func(k gov.Key) bool { return k.Fingerprint == s.Fingerprint() && k.ValidAt(time.Now()) })
 		if !valid {
-			d.problem("key", "govern key rotate", "the key of %s is not valid now", p.Handle)
+			d.problem("key", "govern people rotate "+p.Handle+" --key-file FILE.pub", "the key of %s is not valid now", p.Handle)
 			return
 		}
 		d.ok("key", "%s signs as %s (%s)", s.Fingerprint(), p.Handle, p.Kind)
@@ -204,7 +204,7 @@ func (d *doctor) directory(dir string) {
 }
 
 // identity looks at what the log is pinned by, its key, and its second place.
-func (d *doctor) identity(dir string) {
+func (d *doctor) identity(ctx context.Context, dir string) {
 	id, err := engine.ReadIdentity(dir)
 	if err != nil {
 		d.failed("identity", err)
@@ -224,10 +224,32 @@ func (d *doctor) identity(dir string) {
 	default:
 		d.ok("log key", "only you can read it")
 	}
-	second, err := engine.SecondPlace(id.Origin)
+	d.second(ctx, dir, id)
+}
+
+// second looks at the second place of the checkpoint, and whether the files of
+// the log are what was signed there and here.
+func (d *doctor) second(ctx context.Context, dir string, id engine.Identity) {
+	second, closed, err := id.Place()
+	if err == nil {
+		err = closed
+	}
 	if err != nil {
 		d.failed("second place", err)
 		return
+	}
+	rep, err := engine.CheckTail(ctx, dir, id, second)
+	switch {
+	case err != nil:
+		d.failed("files", err)
+	case !rep.OK():
+		f := rep.Failures[0]
+		d.problem("files", "govern restore", "%s [%s]", f.Message, f.Code)
+	default:
+		d.ok("files", "%d records, as signed", rep.Records)
+	}
+	if rep.OK() && len(rep.Derived) > 0 {
+		d.note("files", "nothing: the next command that records makes them again", "derived files are missing: %s", strings.Join(rep.Derived, ", "))
 	}
 	if _, err := os.Stat(filepath.Join(second, "governance.checkpoint")); err != nil {
 		d.problem("second place", "govern verify log", "the last checkpoint is not kept in %s: a restored older copy would go unnoticed", second)

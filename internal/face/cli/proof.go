@@ -14,7 +14,7 @@ func (a *app) proofCommands() []*cobra.Command {
 		a.evidence(), a.artifact(), a.checklist(),
 		a.rollout(), a.canary(), a.signal(),
 		a.policy(), a.logs(), a.verify(),
-		a.serve(), a.doctor(), a.clock(),
+		a.serve(), a.doctor(), a.clock(), a.restore(),
 	}
 }
 

@@ -93,7 +93,7 @@ func (a *app) rolloutStatus() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.giveTarget(t)
+				return a.giveTarget(t, s.Engine() == nil)
 			}
 			list, err := s.Client().Targets(ctx)
 			if err != nil {
@@ -106,19 +106,33 @@ func (a *app) rolloutStatus() *cobra.Command {
 				for _, t := range list.Targets {
 					fmt.Fprintf(w, "%-12s %3d %%  %s\n", t.Name, t.Weight, printable(t.Summary))
 				}
+				if s.Engine() != nil && slices.ContainsFunc(list.Targets, underWay) {
+					fmt.Fprintln(w, unsupervised)
+				}
 			})
 		},
 	}
 }
 
-// giveTarget prints one target in full.
-func (a *app) giveTarget(t client.Target) error {
+// unsupervised is said where a rollout is under way and the log is open in this
+// process: govern serve, which holds it, does not run.
+const unsupervised = "nobody supervises, so weights are as planned, not as observed: govern serve"
+
+// underWay tells whether a target has a rollout.
+func underWay(t client.Target) bool {
+	st, err := targetState(t)
+	return err == nil && st.Run != nil
+}
+
+// giveTarget prints one target in full; supervised tells whether somebody
+// carries its rollout out.
+func (a *app) giveTarget(t client.Target, supervised bool) error {
 	st, err := targetState(t)
 	if err != nil {
 		return err
 	}
 	return a.give(t, func(w io.Writer) {
-		for _, line := range targetLines(t, st) {
+		for _, line := range targetLines(t, st, supervised) {
 			fmt.Fprintln(w, printable(line))
 		}
 	})
@@ -126,13 +140,13 @@ func (a *app) giveTarget(t client.Target) error {
 
 // targetLines says how a target stands: what is stable, what rolls out, what
 // waits, what is blocked.
-func targetLines(t client.Target, st canary.State) []string {
+func targetLines(t client.Target, st canary.State, supervised bool) []string {
 	out := []string{t.Summary}
 	if st.Stable != nil {
 		out = append(out, fmt.Sprintf("stable    %s%s since %s", st.Stable.Artifact.Digest.Short(), of(st.Stable.Change), stamp(st.Stable.At)))
 	}
 	if st.Run != nil {
-		out = append(out, runLines(st)...)
+		out = append(out, runLines(st, supervised)...)
 	}
 	for _, q := range st.Queue {
 		out = append(out, fmt.Sprintf("queued    %s with %s since %s", q.Change, q.Artifact.Digest.Short(), stamp(q.At)))
@@ -146,16 +160,23 @@ func targetLines(t client.Target, st canary.State) []string {
 }
 
 // runLines says how the rollout under way stands.
-func runLines(st canary.State) []string {
+func runLines(st canary.State, supervised bool) []string {
 	r := st.Run
 	out := []string{fmt.Sprintf("rollout   %s, attempt %d, artifact %s %s", r.Change, r.Attempt, r.Artifact.Name, r.Artifact.Digest.Short())}
 	if r.Step < len(r.Plan.Steps) {
 		s := r.Plan.Steps[r.Step]
 		out = append(out, fmt.Sprintf("step      %d of %d: %s", r.Step+1, len(r.Plan.Steps), stepWords(s)))
 		if s.Kind == canary.StepTraffic {
-			out = append(out, fmt.Sprintf("traffic   %d %% live, %d %% planned", r.Live, r.Weight))
+			if supervised {
+				out = append(out, fmt.Sprintf("traffic   %d %% live, %d %% planned", r.Live, r.Weight))
+			} else {
+				out = append(out, fmt.Sprintf("traffic   %d %% planned; what is live is not observed", r.Weight))
+			}
 			out = append(out, measured(r)...)
 		}
+	}
+	if !supervised {
+		out = append(out, "watch     "+unsupervised)
 	}
 	out = append(out, "phase     "+phaseWords(r))
 	if r.Frozen != "" {

@@ -87,10 +87,10 @@ func (h *here) overview(ctx context.Context) error {
 		return err
 	}
 	o.Targets = targets.Targets
-	return h.a.give(o, func(w io.Writer) { printOverview(w, o, h.s.Where()) })
+	return h.a.give(o, func(w io.Writer) { printOverview(w, o, h.s.Where(), h.s.Engine() == nil) })
 }
 
-func printOverview(w io.Writer, o overview, where string) {
+func printOverview(w io.Writer, o overview, where string, supervised bool) {
 	s := o.Status
 	rows := [][]string{{"log", fmt.Sprintf("%s, %s, root %.12s", s.Origin, count(int(s.Size), "record"), s.Root)}, {"", "at " + where}}
 	if s.Local {
@@ -115,6 +115,9 @@ func printOverview(w io.Writer, o overview, where string) {
 	}
 	section(w, "open changes", openRows(o.Changes))
 	section(w, "rollouts", targetRows(o.Targets))
+	if !supervised && slices.ContainsFunc(o.Targets, underWay) {
+		fmt.Fprintln(w, "  "+unsupervised)
+	}
 	var overdue [][]string
 	for _, r := range s.Overdue {
 		overdue = append(overdue, []string{r})

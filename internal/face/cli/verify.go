@@ -130,10 +130,18 @@ func (a *app) checkLog(ctx context.Context, f verifyFlags) (client.Check, error)
 	if err != nil {
 		return client.Check{}, err
 	}
-	if o.SecondPlace, err = engine.SecondPlace(id.Origin); err != nil {
+	second, closed, err := id.Place()
+	if err != nil {
 		return client.Check{}, err
 	}
-	return a.VerifyPath(ctx, w.DataDir(), o)
+	if closed == nil {
+		o.SecondPlace = second
+	}
+	c, err := a.VerifyPath(ctx, w.DataDir(), o)
+	if err == nil && closed != nil {
+		c.Notes = append(c.Notes, "unchecked: "+plain(closed))
+	}
+	return c, err
 }
 
 func (a *app) checkDecisions(ctx context.Context) (client.Check, error) {

@@ -72,7 +72,7 @@ func (a *app) watchRunning(ctx context.Context, target string) error {
 // watch shows a target until its rollout has ended. With patient set it waits
 // for one to begin.
 func (a *app) watch(ctx context.Context, s Session, target string, patient bool) error {
-	v := a.viewer()
+	v := a.viewer(s.Engine() == nil)
 	var last *canary.Run
 	for {
 		t, err := s.Client().Target(ctx, target)
@@ -124,21 +124,22 @@ type viewer interface {
 	end()
 }
 
-func (a *app) viewer() viewer {
+func (a *app) viewer(supervised bool) viewer {
 	if a.output == "text" && a.terminal(a.Stdout) {
-		return &screenView{w: a.Stdout}
+		return &screenView{w: a.Stdout, supervised: supervised}
 	}
 	return &lineView{a: a}
 }
 
 // screenView draws over what it drew before.
 type screenView struct {
-	w     io.Writer
-	drawn int
+	w          io.Writer
+	supervised bool // somebody carries rollouts out
+	drawn      int
 }
 
 func (v *screenView) show(t client.Target, st canary.State) error {
-	lines := targetLines(t, st)
+	lines := targetLines(t, st, v.supervised)
 	if r := st.Run; r != nil {
 		lines = append(lines, "", "traffic "+bar(float64(r.Live)/100))
 		if need := needed(r); need > 0 {

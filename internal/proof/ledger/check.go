@@ -42,6 +42,7 @@ type Report struct {
 	Root       string     `json:"root"`       // base64, of all records
 	Checkpoint uint64     `json:"checkpoint"` // its size
 	Unsigned   uint64     `json:"unsigned"`   // records behind the checkpoint
+	Signed     uint64     `json:"signed"`     // size of the largest checkpoint in either place, which the log may not meet
 	Unfinished int64      `json:"unfinished"` // bytes behind the last newline: a write that is under way, or was cut
 	Segments   int        `json:"segments"`
 	Streams    int        `json:"streams"`
@@ -359,6 +360,7 @@ func (k *checker) checkSigned() {
 
 func (k *checker) checkNote(v *Verifier, what string, msg []byte, code string) {
 	c, err := ParseCheckpoint(msg)
+	k.rep.Signed = max(k.rep.Signed, c.Size)
 	switch {
 	case err != nil:
 		k.failErr(0, err)

@@ -116,7 +116,8 @@ func (l *Log) load(ctx context.Context, accept func(Loss) (Entry, error)) (err e
 	if why != nil && accept == nil {
 		return why
 	}
-	if why == nil && accept != nil {
+	unsigned := l.mode == Governance && first.Note == nil && second.Note == nil && l.rec.front.size > 0
+	if why == nil && accept != nil && !unsigned {
 		return gov.Errorf(gov.KindConflict, "restore_not_needed", "nothing signed is lost: the log opens as it is")
 	}
 	if l.opened.Torn, err = l.rec.moveRest(l.active, l.o); err != nil {
@@ -209,10 +210,10 @@ func (l *Log) judge(first, second Checkpoint) (lost Checkpoint, why, err error) 
 				WithHint("govern verify log")
 		case c.Size > size && why == nil:
 			why = gov.Errorf(gov.KindIntegrity, "log_rolled_back", "the log ends before record %d, but %d records are signed", size, c.Size).
-				WithHint("restore the newest copy, or: govern restore --accept-loss")
+				WithHint("restore the newest copy, or: govern restore --accept-loss -m REASON")
 		case why == nil:
 			why = gov.Errorf(gov.KindIntegrity, "log_rolled_back", "the log went another way than the checkpoint of %d records in the second place", c.Size).
-				WithHint("restore the right copy, or: govern restore --accept-loss")
+				WithHint("restore the right copy, or: govern restore --accept-loss -m REASON")
 		}
 	}
 	if why != nil || l.rec.end.rest == 0 {
@@ -348,9 +349,18 @@ func (l *Log) acceptLoss(lost Checkpoint, build func(Loss) (Entry, error)) error
 	return l.sign()
 }
 
-// setAside renames the checkpoints of the old epoch and begins new files.
+// setAside renames the checkpoints of the old epoch and begins new files. A
+// cosigned one goes with them when it signs more than was kept.
 func (l *Log) setAside() error {
 	stamp := l.o.Now().UTC().Format("20060102T150405.000000000Z")
+	if msg, err := l.Cosigned(); err == nil && msg != nil {
+		if c, err := ParseCheckpoint(msg); err != nil || c.Size >= l.rec.front.size || l.rec.roots[c.Size] != c.Root {
+			path := cosignedPath(l.dir, l.mode)
+			if err := l.fs.Rename(path, path+".lost-"+stamp); err != nil {
+				return ioError("set the cosigned checkpoint aside", err)
+			}
+		}
+	}
 	for _, p := range []struct {
 		dir  string
 		file **slots

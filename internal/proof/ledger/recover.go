@@ -200,7 +200,7 @@ func (r *recovery) push(h Hash, off int64) {
 
 func errDamaged(index uint64, why error) *gov.Error {
 	return gov.Errorf(gov.KindIntegrity, "log_damaged", "record %d is damaged, and more follows it: %w", index, why).
-		WithHint("restore the file from a backup, or: govern restore --accept-loss")
+		WithHint("restore the file from a backup, or: govern restore --accept-loss -m REASON")
 }
 
 // validBehind tells whether a complete valid line stands behind the damage at

@@ -34,6 +34,15 @@ const PredeployReason = "checklists join with a later version"
 // the owners has no canary by default.
 const GovernanceReason = "nothing that is deployed changes: only policy, people or owners"
 
+// governanceExemption is the row that every policy has, whatever else it says
+// under not_applicable.
+func governanceExemption() Exemption {
+	return Exemption{
+		What: []string{string(StageStaging), string(StageCanary), string(StageFinal)},
+		When: "governance_only", Because: GovernanceReason,
+	}
+}
+
 // defaultStrategy holds the specification's thresholds and criteria.
 const defaultStrategy = `{"promotion_criteria":{"error_rate":"<0.005","latency_p95_ms":"<500","satisfaction_score":">0.95"},` +
 	`"rollback_thresholds":{"error_rate":0.01,"latency_p95_ms":1000,"throughput_degradation":0.1}}`
@@ -101,10 +110,7 @@ func Default() Policy {
 		Rollback: Rollback{FinalWithin: h(24), BaselineUnhealthy: m(15)},
 		NotApplicable: []Exemption{
 			{What: []string{string(StagePredeploy)}, Because: PredeployReason},
-			{
-				What: []string{string(StageStaging), string(StageCanary), string(StageFinal)},
-				When: "governance_only", Because: GovernanceReason,
-			},
+			governanceExemption(),
 		},
 		Agents: Agents{Risk: gov.RiskLow},
 	}

@@ -254,6 +254,8 @@ func differing(t *testing.T, a, b Policy) []string {
 
 func roundTrip(t *testing.T, p Policy) {
 	t.Helper()
+	p.NotApplicable = slices.Clone(p.NotApplicable)
+	p.keepGovernable() // as Parse does
 	text := Print(p)
 	got, err := Parse(text)
 	if err != nil {

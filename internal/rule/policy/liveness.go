@@ -299,7 +299,7 @@ func (l *liveness) short(r gov.Risk, rule OwnerRule, a author, slots []slot, i i
 			s.Fix = fmt.Sprintf("give the line %q of %s an owner", rule.Path, l.where())
 		}
 	} else {
-		s.Fix = fmt.Sprintf("govern people add HANDLE --role %s, somebody else%s", role, key)
+		s.Fix = fmt.Sprintf("govern people add HANDLE --key-file FILE.pub --roles %s, somebody else%s", role, key)
 	}
 	return s
 }
@@ -319,15 +319,17 @@ func (l *liveness) checks(r gov.Risk) {
 		}
 		for _, kind := range uniq(kinds) {
 			row := l.p.Evidence[kind]
-			l.attester(r, kind, row.By, func(p gov.Person) bool { return p.Kind != gov.Agent })
+			l.attester(r, kind, row.By, " --kind service", func(p gov.Person) bool { return p.Kind != gov.Agent })
 			if len(row.Finding) > 0 {
-				l.attester(r, kind, row.Finding, func(p gov.Person) bool { return p.Kind == gov.Human })
+				l.attester(r, kind, row.Finding, "", func(p gov.Person) bool { return p.Kind == gov.Human })
 			}
 		}
 	}
 }
 
-func (l *liveness) attester(r gov.Risk, kind string, roles []string, may func(gov.Person) bool) {
+// attester looks for somebody who may attest a kind; of is the flag that the
+// missing one is added with.
+func (l *liveness) attester(r gov.Risk, kind string, roles []string, of string, may func(gov.Person) bool) {
 	for _, p := range l.reg.People {
 		if may(p) && l.signs(p, false) && slices.ContainsFunc(roles, func(x string) bool { return slices.Contains(p.Roles, x) }) {
 			return
@@ -336,6 +338,6 @@ func (l *liveness) attester(r gov.Risk, kind string, roles []string, may func(go
 	l.add(Short{
 		Risk: r, Role: roles[0], Everybody: true,
 		Why: fmt.Sprintf("nobody can attest %s: it takes one of %s", kind, strings.Join(roles, ", ")),
-		Fix: fmt.Sprintf("govern people add HANDLE --kind service --role %s", roles[0]),
+		Fix: fmt.Sprintf("govern people add HANDLE --key-file FILE.pub%s --roles %s", of, roles[0]),
 	})
 }

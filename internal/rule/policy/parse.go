@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -46,11 +47,26 @@ func Parse(data []byte) (Policy, error) {
 	if _, named := d.at["owners.codeowners"]; !named && len(p.Owners.Rules) > 0 {
 		p.Owners.Codeowners = ""
 	}
+	p.keepGovernable()
 	p.normalise()
 	if f := p.check(); f != nil {
 		return Policy{}, d.fault(f)
 	}
 	return p, nil
+}
+
+// keepGovernable puts the exemption of changes to nothing but policy, people and
+// owners behind the rows of the file. A file that writes not_applicable for
+// something else must not make itself unchangeable: these files are always high,
+// and no canary could carry them anywhere.
+func (p *Policy) keepGovernable() {
+	own := governanceExemption()
+	same := func(x Exemption) bool {
+		return x.When == own.When && x.Because == own.Because && slices.Equal(x.What, own.What)
+	}
+	if !slices.ContainsFunc(p.NotApplicable, same) {
+		p.NotApplicable = append(p.NotApplicable, own)
+	}
 }
 
 // read decodes one YAML document over v, a pointer to a struct.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -230,4 +231,48 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("Parse accepts what Validate refuses: %v", err)
 		}
 	})
+}
+
+// TestAlwaysGovernable: whatever the file exempts or not, a change to nothing
+// but policy, people and owners needs no canary; anything beside it does.
+func TestAlwaysGovernable(t *testing.T) {
+	for _, file := range []string{
+		"version: 1\n",
+		"version: 1\nnot_applicable: []\n",
+		"version: 1\nnot_applicable:\n  - {what: [tests], because: none here}\n",
+		string(Print(Default())),
+	} {
+		p, err := Parse([]byte(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Parse(Print(p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Digest() != again.Digest() {
+			t.Errorf("%s\nread, printed and read again is another policy", file)
+		}
+		p.People = ".govern/allowed_signers"
+		for _, c := range []struct {
+			paths  []string
+			canary bool
+		}{
+			{[]string{"governance.yaml"}, false},
+			{[]string{".govern/allowed_signers", "changes/CHANGE-7/change_metadata.json"}, false},
+			{[]string{"CODEOWNERS", "changes/CHANGE-7/statements/a.json"}, false},
+			{[]string{"governance.yaml", "changes/CHANGE-8/change_metadata.json"}, true},
+			{[]string{"governance.yaml", "changes/CHANGE-7/run.sh"}, true},
+			{[]string{"governance.yaml", "sub/CODEOWNERS"}, true},
+			{[]string{"governance.yaml", "src/a"}, true},
+		} {
+			a := Plan(facts(func(f *Facts) { f.Policy, f.Declared, f.Paths = p, "low", c.paths }))
+			if a.Risk != "high" {
+				t.Errorf("%v is %s", c.paths, a.Risk)
+			}
+			if got := slices.Contains(a.IDs(), "canary"); got != c.canary {
+				t.Errorf("%v: canary %t, want %t\n%s", c.paths, got, c.canary, file)
+			}
+		}
+	}
 }

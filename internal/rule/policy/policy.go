@@ -28,7 +28,8 @@ const (
 // Policy is governance.yaml in normal form: every key present, keys left out
 // taken from Default. The JSON keys are the YAML keys. A key that is written
 // replaces the default of exactly that key; workflows and evidence are merged
-// row by row.
+// row by row, and behind the rows of not_applicable always stands the one for
+// changes to nothing but policy, people and owners.
 type Policy struct {
 	Version       int                    `json:"version"`        // of this format: 1
 	Mode          Mode                   `json:"mode"`           // enforce or observe

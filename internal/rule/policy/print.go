@@ -15,8 +15,8 @@ import (
 // type and with a comment for each; Parse reads it back to the same policy.
 func Print(p Policy) []byte {
 	var b strings.Builder
-	b.WriteString("# The rules by which govern judges changes to this repository. Keys that are\n" +
-		"# left out take the value shown by: govern policy show --default\n")
+	b.WriteString("# The rules by which changes to this repository are judged. Keys that are\n" +
+		"# left out take the value shown by: govern policy show\n")
 	v := reflect.ValueOf(p)
 	names, index := fields(v.Type())
 	for _, key := range names {
@@ -47,7 +47,7 @@ var comments = map[string]string{
 	"reviews":   "When break-glass and exact reverts must have been looked at.",
 	"rollback":  "After how long a rollout is taken back: for want of a final approval, for want\nof a healthy baseline.",
 	"not_applicable": "What need not be shown, when (CEL; always, when left out), and because of what.\n" +
-		"Every document says it.",
+		"Every document says it. The row for governance_only is always there.",
 	"agents": "What a change that an agent had a hand in demands besides.",
 }
 

@@ -41,7 +41,7 @@ func (a *app) acceptClock(ctx context.Context, because string) error {
 	}
 	seen := h.checkpoint(ctx)
 	if seen == "" {
-		return gov.Errorf(gov.KindUnavailable, "checkpoint_missing", "the log's newest checkpoint cannot be read, and the statement has to name it").WithHint("govern doctor")
+		return gov.Errorf(gov.KindIntegrity, "checkpoint_missing", "the log's newest checkpoint cannot be read, and the statement has to name it").WithHint("govern doctor")
 	}
 	// The statement is about the log as it stands: Subject names its checkpoint,
 	// so that the signature cannot be used after a later jump.

@@ -71,14 +71,26 @@ func (p Proxy) Windows(after int64) ([]canary.Window, error) {
 	var before traffic.Window
 	for _, w := range ws {
 		if int64(w.Seq) > after {
-			out = append(out, canary.Window{
-				Seq: int64(w.Seq), Seconds: w.Seconds, Weight: float64(w.Weight),
-				Canary: counts(w.Canary, before.Canary), Baseline: counts(w.Baseline, before.Baseline), State: canary.Signal(w.State),
-			})
+			out = append(out, judged(w, before))
 		}
 		before = w
 	}
 	return out, nil
+}
+
+// judged gives one window in the judge's terms, with what was dispatched before it.
+func judged(w, before traffic.Window) canary.Window {
+	if w.Weight == 0 || before.Weight == 0 {
+		before = traffic.Window{} // nobody's, or another candidate's
+	}
+	out := canary.Window{
+		Seq: int64(w.Seq), Seconds: w.Seconds, Weight: float64(w.Weight),
+		Canary: counts(w.Canary, before.Canary), Baseline: counts(w.Baseline, before.Baseline), State: canary.Signal(w.State),
+	}
+	if out.State == canary.Empty && before.Canary.Dispatched > 0 {
+		out.State = canary.Fresh // it owes answers, which says something about it
+	}
+	return out
 }
 
 func counts(a, before traffic.Arm) canary.Counts {

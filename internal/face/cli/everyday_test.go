@@ -67,6 +67,15 @@ func newVillage(t *testing.T, policy string) *village {
   "approvals": [], "rollback_plan": "git revert", "risk_level": "low"
 }
 `})
+	rev, _, err := v.workbench().Revision(t.Context(), base, v.git("rev-parse", "HEAD"), "CHANGE-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	proposal, err := v.seal("ana", gov.Statement{Decision: gov.DecidePropose, Stage: "propose", Change: "CHANGE-1", Revision: rev, Risk: gov.RiskLow, Rationale: "because", Issued: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.commit("proposed", map[string]string{"changes/CHANGE-1/statements/" + gov.DigestOf(proposal).Hex() + ".json": string(proposal)})
 	t.Setenv("GIT_AUTHOR_EMAIL", "nobody@example.com")
 	t.Setenv("GIT_COMMITTER_EMAIL", "nobody@example.com")
 	v.withSession(func(s cli.Session) {

@@ -82,6 +82,10 @@ func TestJudge(t *testing.T) {
 		{"no risk", func(f *Facts) { f.Risk = "" }, gov.Refused, "policy"},
 		{"the plan has a problem", func(f *Facts) { f.Problems = []Problem{{Code: "policy_path_unowned", Text: "x"}} }, gov.Refused, "policy"},
 		{"bad metadata", func(f *Facts) { f.MetadataErrors = []string{"1:1: x"} }, gov.Refused, "metadata"},
+		{"nobody proposed it", func(f *Facts) { f.Unproposed = "ana" }, gov.Pending, "metadata"},
+		{"no break-glass for a proposal", func(f *Facts) {
+			f.Unproposed, f.Overrides = "ana", []Override{{Requirement: RequirementProposal, By: []string{"bo"}}, {Requirement: StageMetadata, By: []string{"bo"}}}
+		}, gov.Pending, "metadata"},
 		{"locked by another rollout", func(f *Facts) { f.Locks = []Lock{{Target: "studio", Holder: "CHANGE-5"}} }, gov.Pending, "merge"},
 		{"a condition at the merge", func(f *Facts) { f.Stages[3].Requirements = []gov.Requirement{req("merge/x", "x", gov.Missing)} }, gov.Pending, "merge"},
 		{"no merge stage in the row", func(f *Facts) { f.Stages = f.Stages[:3] }, gov.Allowed, ""},

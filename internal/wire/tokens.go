@@ -45,7 +45,7 @@ func (t Tokens) List() ([]Token, error) {
 	}
 	var out []Token
 	if err := json.Unmarshal(b, &out); err != nil {
-		return nil, gov.Errorf(gov.KindIntegrity, "tokens_unreadable", "%s cannot be read: %w", t.path(), err).WithHint("govern token add")
+		return nil, gov.Errorf(gov.KindIntegrity, "tokens_unreadable", "%s cannot be read: %w", t.path(), err).WithHint("govern token add HANDLE")
 	}
 	return out, nil
 }

@@ -40,7 +40,7 @@ func (s *source) empty() error {
 	if s.check.err != nil && !errors.Is(s.check.err, io.EOF) {
 		return s.check.err
 	}
-	return gov.Errorf(gov.KindInvalid, "report_empty", "the report is empty; did the tool run?")
+	return gov.Errorf(gov.KindInvalid, "report_empty", "the report is empty; did the tool run?").WithHint("run the tool again, then govern evidence add ID FILE")
 }
 
 // prefer gives the reason why the input itself failed, if it did, since a

@@ -79,7 +79,7 @@ func WithPrincipal(ctx context.Context, p gov.Principal) context.Context {
 func principal(ctx context.Context) (gov.Principal, error) {
 	p, ok := ctx.Value(principalKey{}).(gov.Principal)
 	if !ok || p.Handle == "" {
-		return p, problem(gov.Errorf(gov.KindDenied, "unauthenticated", "the call says nothing about who makes it").WithHint("govern token add"))
+		return p, problem(gov.Errorf(gov.KindDenied, "unauthenticated", "the call says nothing about who makes it").WithHint("govern token add HANDLE"))
 	}
 	return p, nil
 }

@@ -380,7 +380,7 @@ func (h *here) edit(ctx context.Context, id gov.ChangeID) error {
 	if editor := h.a.Env("EDITOR"); editor != "" && h.a.terminal(h.a.Stdout) {
 		words := strings.Fields(editor)
 		cmd := exec.CommandContext(ctx, words[0], append(words[1:], file)...)
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = h.a.Stdin, h.a.Stdout, h.a.Stderr
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = h.a.Stdin, plainWriter(h.a.Stdout), h.a.Stderr
 		if err := cmd.Run(); err != nil {
 			return gov.Errorf(gov.KindUnavailable, "editor_failed", "%s ended with an error: %w", words[0], err).WithHint("export EDITOR=vi")
 		}

@@ -27,6 +27,8 @@ type app struct {
 
 // Main runs one command and gives its exit code.
 func Main(ctx context.Context, d Deps, args []string) int {
+	out := &checked{w: d.Stdout}
+	d.Stdout = out
 	a := &app{Deps: d}
 	root := a.root()
 	root.SetArgs(args)
@@ -34,8 +36,34 @@ func Main(ctx context.Context, d Deps, args []string) int {
 	root.SetOut(d.Stdout)
 	root.SetErr(d.Stderr)
 	err := root.ExecuteContext(ctx)
+	if _, said := errors.AsType[Exit](err); out.err != nil && (err == nil || said || errors.Is(err, out.err)) {
+		err = gov.Errorf(gov.KindUnavailable, "output_unwritable", "the answer could not be written: %w", out.err).WithHint("run it again with an output that has room")
+	}
 	a.complain(err)
 	return exitCode(err)
+}
+
+// checked remembers the first error of a writer: an answer that nobody got is
+// none, whatever it was.
+type checked struct {
+	w   io.Writer
+	err error
+}
+
+func (c *checked) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	if err != nil && c.err == nil {
+		c.err = err
+	}
+	return n, err
+}
+
+// plainWriter is the stream behind a checked one.
+func plainWriter(w io.Writer) io.Writer {
+	if c, ok := w.(*checked); ok {
+		return c.w
+	}
+	return w
 }
 
 // groups of commands in the help text.
@@ -80,7 +108,7 @@ func usage(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
-				return gov.Errorf(gov.KindInvalid, "usage", "%s: %s", c.CommandPath(), strings.Split(err.Error(), "\n")[0]).WithHint("%s", suggestion(c, args))
+				return gov.Errorf(gov.KindInvalid, "usage", "%s", misused(c, strings.Split(err.Error(), "\n")[0])).WithHint("%s", suggestion(c, args))
 			}
 			return nil
 		}
@@ -88,6 +116,15 @@ func usage(cmd *cobra.Command) {
 	for _, c := range cmd.Commands() {
 		usage(c)
 	}
+}
+
+// misused says which command was used wrongly; the program's own name stands
+// before every error already.
+func misused(c *cobra.Command, msg string) string {
+	if !c.HasParent() {
+		return msg
+	}
+	return strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" ") + ": " + msg
 }
 
 func suggestion(c *cobra.Command, args []string) string {
@@ -173,7 +210,7 @@ func (a *app) give(v any, text func(w io.Writer)) error {
 
 // terminal tells whether a stream is one, and may be coloured and redrawn.
 func (a *app) terminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+	f, ok := plainWriter(w).(*os.File)
 	return ok && term.IsTerminal(int(f.Fd())) && a.Env("NO_COLOR") == "" && a.Env("TERM") != "dumb"
 }
 

@@ -62,7 +62,7 @@ func (s *submission) author(ctx context.Context) (string, error) {
 		return s.me.Handle, nil
 	}
 	return "", gov.Errorf(gov.KindDenied, "author_unknown", "nobody in the registry has the address that git commits with").
-		WithHint("git config user.email ADDRESS, or govern people add HANDLE --email ADDRESS")
+		WithHint("git config user.email ADDRESS, or govern people add HANDLE --key-file FILE.pub --email ADDRESS")
 }
 
 // owner is who was named, else somebody who owns touched paths, another person

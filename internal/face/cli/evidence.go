@@ -341,8 +341,11 @@ func claims(evs []gov.Evidence) any {
 func (a *app) evidenceShow() *cobra.Command {
 	var kind, format string
 	c := &cobra.Command{
-		Use: "show FILE", Short: "a report in normal form", Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		Use: "show FILE|ID", Short: "a report in normal form, or the evidence of a change and what counts", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if id, err := gov.ParseChangeID(strings.ToUpper(args[0])); err == nil {
+				return a.recordedEvidence(cmd.Context(), id)
+			}
 			b, err := a.readFile(args[0])
 			if err != nil {
 				return err

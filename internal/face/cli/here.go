@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -187,7 +188,7 @@ func (h *here) signing(ctx context.Context) (Signer, gov.Person, error) {
 	p, ok := byKey(h.law.Registry, s.Fingerprint())
 	if !ok {
 		return nil, p, gov.Errorf(gov.KindDenied, "signer_unknown", "the key %s belongs to nobody in %s on %s", s.Fingerprint(), h.law.Policy.People, h.law.Branch).
-			WithHint("govern people add HANDLE --public-key FILE   (a change, to be approved)")
+			WithHint("govern people add HANDLE --key-file FILE.pub   (a change, to be approved)")
 	}
 	return s, p, nil
 }
@@ -370,10 +371,10 @@ func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
 // changeArg reads a change id.
 func changeArg(s string) (gov.ChangeID, error) {
 	id, err := gov.ParseChangeID(strings.ToUpper(s))
-	if err != nil {
-		return "", err
+	if e, ok := errors.AsType[*gov.Error](err); ok && e.Hint == "" {
+		return "", e.WithHint("govern change list")
 	}
-	return id, nil
+	return id, err
 }
 
 // why refuses an empty reason before anything is done.

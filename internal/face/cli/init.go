@@ -298,7 +298,7 @@ func (n *founding) text(w io.Writer, ans initAnswer, law engine.Law) {
 	shortRoles(w, ans.Short)
 	fmt.Fprintln(w, "\nnext:")
 	if !n.w.IsBare() && slices.ContainsFunc(ans.Short, func(s policy.Short) bool { return s.Everybody }) {
-		fmt.Fprintln(w, "  govern people add …; git commit    now: later, people are a change to approve")
+		fmt.Fprintln(w, "  govern people add HANDLE --key-file FILE.pub; git commit -am people\n                               now: later, people are a change to approve")
 	}
 	if n.w.IsBare() {
 		fmt.Fprintln(w, "  govern hook install          enforce it on every push")

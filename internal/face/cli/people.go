@@ -209,6 +209,11 @@ func (a *app) peopleList() *cobra.Command {
 				InForce bool        `json:"in_force"` // the governed branch has the same bytes
 				Keys    []listedKey `json:"keys"`
 			}{r.name, r.inForce(ctx), r.list(role, mine, now())}
+			if role == policy.RoleOwner {
+				if out.Keys, err = r.owners(ctx, mine, now()); err != nil {
+					return err
+				}
+			}
 			return a.give(out, func(w io.Writer) {
 				printPeople(w, out.Keys)
 				if !out.InForce {
@@ -229,6 +234,33 @@ func (r *register) inForce(ctx context.Context) bool {
 	}
 	b, err := r.w.ReadFile(ctx, law.Commit, law.Policy.People)
 	return err == nil && law.Policy.People == r.name && bytes.Equal(b, r.bytes)
+}
+
+// owners lists who owns something by the law in force: owner is no role of the
+// registry, the rules of the policy say it.
+func (r *register) owners(ctx context.Context, mine string, at time.Time) ([]listedKey, error) {
+	law, err := engine.ReadLaw(ctx, r.w)
+	if err != nil {
+		return nil, err
+	}
+	rules := law.Policy.Owners.Rules
+	if len(rules) == 0 {
+		rules = law.Owners
+	}
+	named := map[string]bool{}
+	for _, rule := range rules {
+		// One rule by itself, so that a later one does not hide its owners.
+		own, err := policy.Owners([]policy.OwnerRule{{Path: "*", Owners: rule.Owners}}, policy.Members(r.reg), []string{"x"})
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range own.Groups {
+			for _, h := range g.Owners {
+				named[h] = true
+			}
+		}
+	}
+	return slices.DeleteFunc(r.list("", mine, at), func(k listedKey) bool { return !named[k.Handle] }), nil
 }
 
 func (r *register) list(role, mine string, at time.Time) []listedKey {
@@ -318,11 +350,14 @@ func (f *personFlags) register(cmd *cobra.Command) {
 	keyFileFlag(fs)
 }
 
-// keyFileFlag lets --public-key mean --key-file.
+// keyFileFlag lets --public-key mean --key-file, and --role mean --roles.
 func keyFileFlag(fs *pflag.FlagSet) {
 	fs.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
-		if name == "public-key" || name == "pub" {
+		switch name {
+		case "public-key", "pub":
 			name = "key-file"
+		case "role":
+			name = "roles"
 		}
 		return pflag.NormalizedName(name)
 	})

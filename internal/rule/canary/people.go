@@ -31,7 +31,7 @@ func (d *decision) pause(c Command) error {
 		return err
 	}
 	if r.Paused {
-		return gov.Errorf(gov.KindConflict, "rollout_paused", "the rollout is paused already").WithHint("govern rollout resume")
+		return gov.Errorf(gov.KindConflict, "rollout_paused", "the rollout is paused already").WithHint("govern rollout resume %s -m WHY", d.s.Target)
 	}
 	d.say(EvPaused, c.By, cut(c.Reason, maxReason))
 	return nil
@@ -63,7 +63,7 @@ func (d *decision) abort(c Command) error {
 		return d.notRunning()
 	case r.Phase == Settling:
 		return gov.Errorf(gov.KindConflict, "already_stable", "%s is merged and stable on %s already", r.Change, d.s.Target).
-			WithHint("govern change rollback %s", r.Change)
+			WithHint("govern change revert %s", r.Change)
 	case r.Phase == Reverting:
 		d.repeat()
 		return nil

@@ -75,7 +75,7 @@ func (d *decision) mayStart(c Command, retry bool) *gov.Error {
 	if b, ok := d.s.Blocked[c.Artifact.Digest]; ok {
 		return gov.Errorf(gov.KindRefused, "digest_blocked", "%s %s was rolled back on %s by verdict in attempt %d (%s): %s",
 			c.Artifact.Name, c.Artifact.Digest.Short(), d.s.Target, b.Attempt, b.Change, b.Reason).
-			WithHint("build a fixed artifact, or have it unblocked by a signed statement: govern rollout unblock %s --target %s", c.Artifact.Digest.Short(), d.s.Target)
+			WithHint("build a fixed artifact, or have it unblocked by a signed statement: govern rollout unblock %s --artifact %s -m REASON", d.s.Target, c.Artifact.Digest)
 	}
 	i := slices.IndexFunc(d.s.Ended, func(e Ended) bool { return e.Change == c.Change })
 	if retry && i < 0 {
@@ -84,7 +84,7 @@ func (d *decision) mayStart(c Command, retry bool) *gov.Error {
 	}
 	if s := d.s.Stable; s == nil {
 		return gov.Errorf(gov.KindRefused, "no_stable", "nothing is known to be stable on %s, so there is nothing to go back to", d.s.Target).
-			WithHint("record what runs there: govern rollout adopt --target %s", d.s.Target)
+			WithHint("deploy what is stable to %s by hand; govern serve records what answers in its stable slot", d.s.Target)
 	} else if s.Artifact.Digest == c.Artifact.Digest {
 		return gov.Errorf(gov.KindRefused, "candidate_is_stable", "%s %s is what is stable on %s now",
 			c.Artifact.Name, c.Artifact.Digest.Short(), d.s.Target)

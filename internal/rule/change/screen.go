@@ -31,7 +31,7 @@ func Screen(v gov.Verdict, viewer gov.Principal) []string {
 	foot := s.foot(viewer)
 	room := ScreenLines - len(head) - len(foot)
 
-	open, others, notes := s.open(), s.notCounted(), s.notes()
+	open, others, notes := s.open(foot), s.notCounted(), s.notes()
 	forNotes := min(len(notes), 1)
 	forOthers := min(len(others), 2)
 	lines := s.fit(open, room-forNotes-forOthers, "more")
@@ -110,8 +110,18 @@ func breakers(r gov.Requirement) []string {
 
 // open lists what is not done, worst first, each in one or two lines, and the
 // stages that only wait for others in one line at the end.
-func (s *screen) open() [][]string {
+// A command is printed once: what the foot has, or an earlier line, is not said
+// again. While the metadata cannot be read, everything else rests on guesses,
+// and only what is wrong with it is said.
+func (s *screen) open(foot []string) [][]string {
+	if blocks := s.unreadable(); len(blocks) > 0 {
+		return blocks
+	}
 	var blocks [][]string
+	printed := map[string]bool{}
+	for _, l := range foot {
+		printed[l] = true
+	}
 	var later []string
 	for _, want := range []gov.State{gov.Failed, gov.Unknown, gov.Missing, gov.Waiting} {
 		for r := range s.v.Leaves {
@@ -122,7 +132,13 @@ func (s *screen) open() [][]string {
 				later = append(later, clean(r.ID))
 				continue
 			}
-			blocks = append(blocks, s.block(r))
+			b := s.block(r)
+			if last := b[len(b)-1]; len(b) > 1 && printed[last] {
+				b = b[:len(b)-1]
+			} else {
+				printed[last] = true
+			}
+			blocks = append(blocks, b)
 		}
 	}
 	if len(later) > 0 {
@@ -130,6 +146,50 @@ func (s *screen) open() [][]string {
 	}
 	return blocks
 }
+
+// unreadable gives what is wrong with the metadata, whole, and one command.
+func (s *screen) unreadable() [][]string {
+	var blocks [][]string
+	command := ""
+	for r := range s.v.Leaves {
+		if r.Kind == "metadata" && r.State == gov.Failed {
+			blocks = append(blocks, wrap(clean(string(r.State)+": "+r.ID+": "+r.Why)))
+			command = r.Command
+		}
+	}
+	if command != "" {
+		last := len(blocks) - 1
+		blocks[last] = append(blocks[last], indent+s.command(command))
+	}
+	return blocks
+}
+
+// wrap breaks a line between words; lines after the first are indented twice,
+// unlike commands.
+func wrap(line string) []string {
+	var out []string
+	now := ""
+	for _, word := range strings.Fields(line) {
+		if now != "" && width(now+" "+word) > ScreenColumns {
+			out = append(out, cut(now))
+			now = indent + indent + word
+			continue
+		}
+		if now != "" {
+			now += " "
+		}
+		now += word
+	}
+	out = append(out, cut(now))
+	if len(out) > wrapLines {
+		out = append(out[:wrapLines-1], cut(out[wrapLines-1]+" …"))
+	}
+	return out
+}
+
+// wrapLines is how much of the screen one cause takes at most; its command, the
+// head and the foot have to fit too.
+const wrapLines = 6
 
 func (s *screen) block(r gov.Requirement) []string {
 	line := string(r.State) + ": " + r.ID

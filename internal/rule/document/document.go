@@ -206,9 +206,9 @@ func rollback(p printer, f Facts) {
 	case r.Target == "":
 		p("2. Re-deploy previous artifact: no target of the policy is touched")
 	case r.Previous == "":
-		p("2. Re-deploy previous artifact: `govern rollout abort %s` while it rolls out", inline(r.Target))
+		p("2. Re-deploy previous artifact: `govern rollout abort %s -m WHY` while it rolls out", inline(r.Target))
 	default:
-		p("2. Re-deploy previous artifact: `%s` on %s, `govern change rollback %s`", r.Previous, inline(r.Target), f.Change)
+		p("2. Re-deploy previous artifact: `%s` on %s, `govern change revert %s`", r.Previous, inline(r.Target), f.Change)
 	}
 	p("3. Verify system health: `govern status`")
 	p("4. The author's own plan: %s\n", inline(orElse(r.Plan, "none")))

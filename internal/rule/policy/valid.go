@@ -276,7 +276,7 @@ func (p Policy) checkExempt() *fault {
 				return nil
 			}
 			if s == string(StageMonitor) || s == string(StageRollout) {
-				return faultf(at, "policy_value", "%s: %s goes with the canary; write canary", at, s)
+				return faultf(at, "policy_value", "%s: %s is part of the canary and cannot be left out alone: name canary here", at, s)
 			}
 			if slices.Contains([]string{string(StageReview), string(StageValidate), string(StageMerge)}, s) {
 				return faultf(at, "policy_value", "%s: %s is always applicable", at, s)

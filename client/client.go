@@ -102,7 +102,7 @@ func unreachable(ctx context.Context, base string, err error) error {
 type Problem struct {
 	Type   string   `json:"type,omitempty"`
 	Title  string   `json:"title,omitempty"`
-	Status int      `json:"status,omitempty"`
+	Status int      `json:"status"`
 	Detail string   `json:"detail,omitempty"`
 	Kind   gov.Kind `json:"kind,omitempty"`
 	Code   string   `json:"code,omitempty"`

@@ -155,7 +155,10 @@ func (a *app) complain(err error) {
 		return
 	}
 	if a.output == "json" {
-		b, _ := json.Marshal(client.Problem{Title: string(e.Kind), Detail: e.Message, Kind: e.Kind, Code: e.Code, Hint: e.Hint})
+		b, _ := json.Marshal(struct {
+			client.Problem
+			Status int `json:"status,omitzero"` // of HTTP: there was none
+		}{Problem: client.Problem{Title: string(e.Kind), Detail: e.Message, Kind: e.Kind, Code: e.Code, Hint: e.Hint}})
 		fmt.Fprintf(a.Stderr, "%s\n", b)
 		return
 	}

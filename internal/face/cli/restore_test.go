@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/governhq/govern/internal/engine"
+	"github.com/governhq/govern/internal/proof/ledger"
 )
 
 func (v *village) data() string { return filepath.Join(v.dir, ".git", "govern") }
@@ -80,7 +82,13 @@ func TestRestoreOlderCopy(t *testing.T) {
 	v.says(0, []string{"verify"}, "a new epoch has begun (epoch-2)", "ok")
 	v.says(0, []string{"restore"}, "nothing is lost")
 	v.says(0, []string{"status"}, "test/village")
-	v.says(0, []string{"clock", "accept", "-m", "looked at it again"}, "record 2")
+	reader, err := ledger.OpenReader(v.data(), ledger.Governance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := reader.Size()
+	reader.Close()
+	v.says(0, []string{"clock", "accept", "-m", "looked at it again"}, fmt.Sprintf("record %d", size))
 	v.says(0, []string{"verify"}, "ok")
 	after, err := engine.ReadIdentity(v.data())
 	if err != nil || after != before {

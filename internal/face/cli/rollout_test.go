@@ -225,7 +225,9 @@ func TestWatch(t *testing.T) {
 	}{
 		{"nothing rolls out", []canary.State{idle}, cli.ExitOK, []string{"prod: " + engine.Summary(idle)}},
 		{
-			"taken back", []canary.State{running(canary.Watching, nil), running(canary.Watching, nil), frozen, back, gone}, cli.ExitRefused,
+			"taken back",
+			[]canary.State{running(canary.Watching, nil), running(canary.Watching, nil), frozen, back, gone},
+			cli.ExitRefused,
 			[]string{
 				"prod: CHANGE-1 attempt 2, step 1 of 2 (canary), 5 % live, watching, 24 of 60 min",
 				"prod: CHANGE-1 attempt 2, step 1 of 2 (canary), 5 % live, watching, 24 of 60 min, frozen: stale",
@@ -234,7 +236,9 @@ func TestWatch(t *testing.T) {
 			},
 		},
 		{
-			"all traffic", []canary.State{running(canary.Final, func(r *canary.Run) { r.Step, r.Live = 1, 100 }), done}, cli.ExitOK,
+			"all traffic",
+			[]canary.State{running(canary.Final, func(r *canary.Run) { r.Step, r.Live = 1, 100 }), done},
+			cli.ExitOK,
 			[]string{"prod: CHANGE-1 attempt 2, step 2 of 2 (full), 100 % live, final", "prod: " + engine.Summary(done)},
 		},
 	} {

@@ -48,8 +48,9 @@ type content struct {
 
 type statementFile struct {
 	path   string
-	digest gov.Digest
+	digest gov.Digest // of its bytes
 	bytes  []byte
+	astray bool // its name or place is not what govern gives a file with these bytes
 }
 
 // readLaw reads policy and people at a commit. No policy is no: the error is
@@ -180,7 +181,8 @@ func (c *content) readStatements(ctx context.Context, repo Repo, dir string) err
 		if err != nil {
 			return err
 		}
-		c.statements = append(c.statements, statementFile{path: f, digest: gov.DigestOf(b), bytes: b})
+		d := gov.DigestOf(b)
+		c.statements = append(c.statements, statementFile{path: f, digest: d, bytes: b, astray: f != path.Join(dir, d.Hex()+".json")})
 	}
 	return nil
 }

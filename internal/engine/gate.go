@@ -136,6 +136,11 @@ func (e *Engine) gate(ctx context.Context, req GateRequest, repo Repo, l law, br
 			return out, err
 		}
 	}
+	problems, err := e.notGenuine(ctx, repo, ready)
+	if err != nil {
+		return out, err
+	}
+	out.Problems = append(out.Problems, problems...)
 	base := out
 	receipt, rec, err := e.do(ctx, request{ID: req.CommandID, Actor: req.Actor, Name: "gate"}, func(ctx context.Context, t *tx) error {
 		out = base

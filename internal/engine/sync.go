@@ -283,10 +283,7 @@ func (e *Engine) verifyStatements(ctx context.Context, t *tx, c *content) ([]sta
 		} else if known {
 			continue
 		}
-		rec, _, err := sign.Verify(f.bytes, c.law.registry, t.now)
-		if err == nil && rec.Change != c.id {
-			err = gov.Errorf(gov.KindRefused, "statement_other_change", "it is about %s", rec.Change)
-		}
+		rec, err := c.genuine(f, t.now)
 		if err != nil {
 			ge := asError(err)
 			unread = append(unread, gov.NotCounted{Statement: f.digest, Signer: "unknown", Decision: rec.Decision, Code: ge.Code, Why: ge.Message})

@@ -92,8 +92,12 @@ func (n node) blob(format string) string {
 
 // content is what stands for a file in a digest.
 func (n node) content(format string, special bool) string {
-	if special && (n.mode == "100644" || n.mode == "100755") && canon[n.text] != "" {
-		return fmt.Sprintf("jcs:%x", sha256.Sum256([]byte(canon[n.text])))
+	form := canon[n.text]
+	if oracleTexts[n.text] != "" {
+		form = strings.TrimSuffix(n.text, "\n") // an envelope is canonical but for its line feed
+	}
+	if special && (n.mode == "100644" || n.mode == "100755") && form != "" {
+		return fmt.Sprintf("jcs:%x", sha256.Sum256([]byte(form)))
 	}
 	return n.blob(format)
 }

@@ -66,6 +66,7 @@ var codesEngine = map[string]cause{
 	"stage_open":               {gov.KindPending, "An earlier stage of the change is not done, and a rollout begins after it.", "govern change missing CHANGE-n"},
 	"state_unreadable":         {gov.KindInternal, "The folded state of a stream cannot be read.", "govern doctor --rebuild-views"},
 	"statement_not_for_target": {gov.KindInvalid, "The decision in the statement is not one about a target.", "govern rollout --help"},
+	"statement_not_genuine":    {gov.KindRefused, "A push adds a statement that nobody known has signed; it would land without a review.", "git rm FILE"},
 	"statement_not_human":      {gov.KindDenied, "Only a human may decide this, with a reason.", "sign with a person's key: --key FILE"},
 	"statement_other_change":   {gov.KindRefused, "The statement lies in the folder of one change and is about another.", "remove the file from the branch"},
 	"statement_used":           {gov.KindConflict, "A statement that accepts the clock counts once, and this one was used.", "govern clock accept -m REASON"},

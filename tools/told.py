@@ -11,7 +11,7 @@ for line in sys.stdin:
         print(line, end="", flush=True)  # build errors of older shapes, panics of the tool
         continue
     package = e.get("Package") or e.get("ImportPath", "")
-    key = (package, e.get("Test", "").split("/")[0])
+    key = (package, e.get("Test", ""))
     if e["Action"] in ("output", "build-output"):
         output.setdefault(key, []).append(e["Output"])
     elif e["Action"] == "build-fail":
@@ -24,10 +24,11 @@ for line in sys.stdin:
         ok = e["Action"] == "pass"
         print(("ok    " if ok else "FAIL  ") + package.replace("github.com/governhq/govern/", "./") + "  %.1fs" % e.get("Elapsed", 0), flush=True)
         if not ok:
-            shown = sorted(k for k in failed if k[0] == package) or [(package, "")]
-            for k in shown + [(package, "")] * (shown[0][1] != ""):
-                lines = [l for l in output.get(k, []) if not l.startswith("=== ")]
-                print("".join(lines)[-20000:], end="", flush=True)
+            names = sorted(k[1] for k in failed if k[0] == package)
+            leaves = [n for n in names if not any(o.startswith(n + "/") for o in names)]
+            for n in leaves + [""]:
+                lines = [l for l in output.get((package, n), []) if not l.startswith("=== ")]
+                print("".join(lines)[-12000:], end="", flush=True)
         for k in [k for k in output if k[0] == package]:
             del output[k]
 with open(sys.argv[1], "w") as f:

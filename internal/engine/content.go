@@ -142,7 +142,7 @@ func (c *content) fill(ctx context.Context, repo Repo) error {
 	if c.emails, c.agents, err = repo.Contributors(ctx, c.revision.Base, c.head); err != nil {
 		return err
 	}
-	c.contracts = contractFiles(c.law.manifest, c.paths)
+	c.contracts = contractFiles(c.law.manifest, c.metadata.Contracts, c.paths)
 	return c.readStatements(ctx, repo, path.Join(c.law.policy.Changes.Dir, string(c.id), "statements"))
 }
 
@@ -188,11 +188,15 @@ func (c *content) readStatements(ctx context.Context, repo Repo, dir string) err
 }
 
 // contractFiles lists the touched files that are declared contracts: what the
-// manifest names, and everything in contracts/.
-func contractFiles(m gov.Manifest, paths []gov.PathChange) []string {
+// manifest or the change itself names, and everything in contracts/.
+func contractFiles(m gov.Manifest, named []string, paths []gov.PathChange) []string {
 	var out []string
 	for _, p := range paths {
 		declared := strings.HasPrefix(p.Path, "contracts/") || strings.Contains(p.Path, "/contracts/")
+		declared = declared || slices.ContainsFunc(named, func(n string) bool {
+			file, _, _ := strings.Cut(n, "#")
+			return file == p.Path
+		})
 		for _, mod := range m.Modules {
 			file, _, _ := strings.Cut(mod.InterfaceSchema, "#")
 			declared = declared || file == p.Path

@@ -92,12 +92,12 @@ func simulate(ctx context.Context, repo Repo, branch, parent, commit string, old
 	id := changeIn(paths, old.policy.Changes.Dir)
 	plan := func(l law) (Demand, error) {
 		c := &content{law: l, branch: branch, target: parent, head: commit, id: id, paths: paths, metadata: change.Metadata{RiskLevel: gov.RiskLow}}
-		c.contracts = contractFiles(l.manifest, paths)
 		if id != "" {
 			if err := c.readMetadata(ctx, repo, commit); err != nil && gov.CodeOf(err) != "metadata_missing" {
 				return Demand{}, err
 			}
 		}
+		c.contracts = contractFiles(l.manifest, c.metadata.Contracts, paths)
 		return demand(policy.Plan(c.planFacts())), nil
 	}
 	out := Simulated{Commit: commit, Change: id}
